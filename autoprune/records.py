@@ -1,0 +1,154 @@
+"""The records that pass between rooms: frozen, typed, without behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+JSON: TypeAlias = Any
+"""What `json.loads` returns. No NaN and no infinities."""
+
+Parameters: TypeAlias = Mapping[str, JSON]
+"""What a trial gets: nested as the search space is, plain Python values."""
+
+
+class TrialState(StrEnum):
+    """Where a trial stands. The first two may still change; the others are final."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    INVALID = "INVALID"
+    EARLY_STOPPED = "EARLY_STOPPED"
+    USER_CANCELED = "USER_CANCELED"
+
+    @property
+    def finished(self) -> bool:
+        return self not in (TrialState.WAITING, TrialState.RUNNING)
+
+
+class ExperimentState(StrEnum):
+    """Where an experiment stands.
+
+    INTERRUPTED is RUNNING in the store while no manager holds the lock: it, STOPPED and FAILED can be resumed.
+    """
+
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+class OptimizeMode(StrEnum):
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One report of a trial. `seq` is its line in the attempt's `metrics.jsonl`.
+
+    `value` is the number that is optimised, None where it is missing or not finite; `values` is the whole
+    report as a dict, whose `default` is the value.
+    """
+
+    attempt: int
+    seq: int
+    final: bool
+    value: float | None
+    values: Mapping[str, JSON]
+    time: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial as the store knows it.
+
+    `value` is the final result (of an early stopped trial the last intermediate one), `metrics` its whole dict.
+    `tuner_state` is what the tuner returned with the proposal. `known` is how many trials had finished when the
+    parameters were proposed, and `finish_order` this trial's place among the finished ones: together they let a
+    tuner be rebuilt to exactly the knowledge it had.
+    """
+
+    number: int
+    state: TrialState
+    parameters: Parameters
+    value: float | None = None
+    metrics: Mapping[str, JSON] = field(default_factory=dict)
+    created: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    attempts: int = 0
+    message: str = ""
+    tuner_state: JSON = None
+    known: int = 0
+    finish_order: int | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a tuner knows: finished trials in the order they finished (append-only), and those still running."""
+
+    finished: Sequence[Trial] = ()
+    running: Sequence[Trial] = ()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A tuner's answer: parameters for one trial, and the state (JSON) it wants back after a rebuild."""
+
+    parameters: Parameters
+    state: JSON = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An assessor's answer about a running trial."""
+
+    stop: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """All a runner needs to start one attempt of a trial."""
+
+    experiment: str
+    number: int
+    attempt: int
+    command: str
+    code_directory: Path
+    folder: Path
+    output: Path
+    parameters: Parameters
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How an attempt ended: an exit code, or the number of the signal that ended it."""
+
+    code: int | None
+    signal: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(stamp: str) -> float:
+    """The inverse of `timestamp`."""
+    return datetime.fromisoformat(stamp).timestamp()

@@ -1,0 +1,34 @@
+"""What happened, in order: the manager's log of an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
+
+from autoprune.records import JSON
+from autoprune.store.schema import event as table
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened. `id` grows and is never used twice."""
+
+    id: int
+    time: str
+    kind: str
+    data: JSON
+
+
+def add(tx: Connection, experiment: str, time: str, kind: str, data: JSON) -> Event:
+    values = {"experiment": experiment, "time": time, "kind": kind, "data": data}
+    result = tx.execute(insert(table).values(values).returning(table.c.id))
+    return Event(result.scalar_one(), time, kind, data)
+
+
+def after(tx: Connection, experiment: str, id: int = 0, limit: int = 1000) -> list[Event]:
+    """The events that followed the one of this id."""
+    columns = (table.c.id, table.c.time, table.c.kind, table.c.data)
+    where = (table.c.experiment == experiment, table.c.id > id)
+    rows = tx.execute(select(*columns).where(*where).order_by(table.c.id).limit(limit))
+    return [Event(*row) for row in rows]

@@ -1,0 +1,149 @@
+"""The tables, and the numbered migrations that make them.
+
+A new database gets the tables as they stand here. An older one is brought up to date when it is opened, by one
+function from each version to the next; a change of the tables adds one at the end of the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import JSON as Json
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    update,
+)
+
+from autoprune.errors import StoreError
+
+tables = MetaData()
+
+schema_version = Table("schema_version", tables, Column("version", Integer, nullable=False))
+
+experiment = Table(
+    "experiment",
+    tables,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("config", Json, nullable=False),
+    Column("source", Text, nullable=False, default=""),
+    Column("seed", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("ended", String),
+    Column("message", Text, nullable=False, default=""),
+    Column("active_seconds", Float, nullable=False, default=0.0),
+)
+
+trial = Table(
+    "trial",
+    tables,
+    Column("experiment", ForeignKey("experiment.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("value", Float),
+    Column("metrics", Json, nullable=False, default=dict),
+    Column("created", String, nullable=False),
+    Column("started", String),
+    Column("ended", String),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("message", Text, nullable=False, default=""),
+    Column("tuner_state", Json),
+    Column("known", Integer, nullable=False, default=0),
+    Column("finish_order", Integer),
+    Index("trial_by_value", "experiment", "state", "value"),
+)
+
+attempt = Table(
+    "attempt",
+    tables,
+    Column("experiment", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("pid", Integer),
+    Column("pid_created", Float),
+    Column("started", String, nullable=False),
+    Column("ended", String),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("message", Text, nullable=False, default=""),
+    ForeignKeyConstraint(["experiment", "number"], ["trial.experiment", "trial.number"], ondelete="CASCADE"),
+)
+
+metric = Table(
+    "metric",
+    tables,
+    Column("experiment", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("final", Boolean, nullable=False),
+    Column("value", Float),
+    Column("values", Json, nullable=False),
+    Column("time", String, nullable=False),
+    ForeignKeyConstraint(["experiment", "number"], ["trial.experiment", "trial.number"], ondelete="CASCADE"),
+)
+
+event = Table(
+    "event",
+    tables,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("experiment", ForeignKey("experiment.id", ondelete="CASCADE"), nullable=False),
+    Column("time", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("data", Json, nullable=False),
+    Index("event_by_experiment", "experiment", "id"),
+    sqlite_autoincrement=True,
+)
+
+command = Table(
+    "command",
+    tables,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("experiment", ForeignKey("experiment.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("created", String, nullable=False),
+    Column("done", String),
+    Column("answer", Text),
+    Index("command_pending", "experiment", "done"),
+    sqlite_autoincrement=True,
+)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = ()
+"""`MIGRATIONS[n]` takes a database from version n + 1 to n + 2."""
+
+VERSION = 1 + len(MIGRATIONS)
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the database to the newest version; a database from the future is refused."""
+    if not inspect(connection).has_table(schema_version.name):
+        tables.create_all(connection)
+        connection.execute(insert(schema_version).values(version=VERSION))
+        return
+    current = connection.execute(select(schema_version.c.version)).scalar_one()
+    if current > VERSION:
+        raise StoreError(
+            f"the database has version {current}; this autoprune knows versions up to {VERSION}: upgrade autoprune"
+        )
+    if current < VERSION:
+        for step in MIGRATIONS[current - 1 :]:
+            step(connection)
+        connection.execute(update(schema_version).values(version=VERSION))

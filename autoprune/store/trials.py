@@ -1,0 +1,136 @@
+"""Trials and their attempts in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from autoprune.errors import NotFoundError
+from autoprune.records import JSON, Exit, Trial, TrialState
+from autoprune.store.schema import attempt as attempt_table
+from autoprune.store.schema import trial as table
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One start of a trial's command. `pid` and `pid_created` together name its process beyond doubt."""
+
+    attempt: int
+    started: str
+    pid: int | None = None
+    pid_created: float | None = None
+    ended: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str = ""
+
+
+def create(tx: Connection, experiment: str, trial: Trial) -> None:
+    names = {column.name for column in table.columns} - {"experiment"}
+    tx.execute(insert(table).values(experiment=experiment, **{name: getattr(trial, name) for name in names}))
+
+
+def get(tx: Connection, experiment: str, number: int) -> Trial:
+    row = tx.execute(select(table).where(*_key(experiment, number))).one_or_none()
+    if row is None:
+        last = tx.execute(select(func.max(table.c.number)).where(table.c.experiment == experiment)).scalar()
+        have = "it has none yet" if last is None else f"it has 0 to {last}"
+        raise NotFoundError(f"experiment {experiment} has no trial {number}; {have}")
+    return _trial(row)
+
+
+def all(tx: Connection, experiment: str, states: Collection[TrialState] = ()) -> list[Trial]:
+    """In the order of their numbers; of all states unless some are given."""
+    query = select(table).where(table.c.experiment == experiment).order_by(table.c.number)
+    if states:
+        query = query.where(table.c.state.in_(list(states)))
+    return [_trial(row) for row in tx.execute(query)]
+
+
+def start(tx: Connection, experiment: str, number: int, attempt: int, time: str) -> None:
+    """The trial runs; its process is known a moment later (`set_process`)."""
+    change = {"state": TrialState.RUNNING, "attempts": attempt + 1, "ended": None, "message": ""}
+    first = func.coalesce(table.c.started, time)
+    tx.execute(update(table).where(*_key(experiment, number)).values(started=first, **change))
+    row = {"experiment": experiment, "number": number, "attempt": attempt, "started": time}
+    tx.execute(insert(attempt_table).values(row))
+
+
+def set_process(tx: Connection, experiment: str, number: int, attempt: int, pid: int, created: float) -> None:
+    change = {"pid": pid, "pid_created": created}
+    tx.execute(update(attempt_table).where(*_attempt_key(experiment, number, attempt)).values(change))
+
+
+def end_attempt(
+    tx: Connection,
+    experiment: str,
+    number: int,
+    attempt: int,
+    time: str,
+    exit: Exit | None,
+    message: str = "",
+) -> None:
+    """`exit` is None where nobody saw how the process ended."""
+    change: dict[str, Any] = {"ended": time, "message": message}
+    if exit is not None:
+        change |= {"exit_code": exit.code, "signal": exit.signal}
+    tx.execute(update(attempt_table).where(*_attempt_key(experiment, number, attempt)).values(change))
+
+
+def wait_again(tx: Connection, experiment: str, number: int, message: str) -> None:
+    """The trial will run once more, as its next attempt."""
+    change = {"state": TrialState.WAITING, "message": message}
+    tx.execute(update(table).where(*_key(experiment, number)).values(change))
+
+
+def finish(
+    tx: Connection,
+    experiment: str,
+    number: int,
+    state: TrialState,
+    time: str,
+    *,
+    value: float | None = None,
+    metrics: JSON = None,
+    message: str = "",
+) -> None:
+    """The trial's final state, at the end of the order in which trials finished."""
+    order = finished(tx, experiment)
+    change = {"state": state, "ended": time, "value": value, "metrics": metrics or {}, "message": message}
+    tx.execute(update(table).where(*_key(experiment, number)).values(finish_order=order, **change))
+
+
+def finished(tx: Connection, experiment: str) -> int:
+    """How many trials have finished."""
+    query = select(func.count(table.c.finish_order)).where(table.c.experiment == experiment)
+    return tx.execute(query).scalar_one()
+
+
+def counts(tx: Connection, experiment: str) -> dict[TrialState, int]:
+    query = select(table.c.state, func.count()).where(table.c.experiment == experiment).group_by(table.c.state)
+    return {TrialState(state): count for state, count in tx.execute(query)}
+
+
+def attempts(tx: Connection, experiment: str, number: int) -> list[Attempt]:
+    columns = [column for column in attempt_table.columns if column.name not in ("experiment", "number")]
+    where = (attempt_table.c.experiment == experiment, attempt_table.c.number == number)
+    query = select(*columns).where(*where).order_by(attempt_table.c.attempt)
+    return [Attempt(**row._mapping) for row in tx.execute(query)]
+
+
+def _key(experiment: str, number: int) -> tuple[Any, Any]:
+    return table.c.experiment == experiment, table.c.number == number
+
+
+def _attempt_key(experiment: str, number: int, attempt: int) -> tuple[Any, Any, Any]:
+    columns = attempt_table.c
+    return columns.experiment == experiment, columns.number == number, columns.attempt == attempt
+
+
+def _trial(row: Row[Any]) -> Trial:
+    values = dict(row._mapping)
+    del values["experiment"]
+    return Trial(**{**values, "state": TrialState(values["state"])})

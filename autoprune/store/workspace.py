@@ -1,0 +1,116 @@
+"""The workspace: the folder that holds the database and every experiment's files.
+
+autoprune-experiments/
+  autoprune.db
+  <experiment>/manager.lock
+  <experiment>/trials/<n>/attempts/<k>/{parameters.json, metrics.jsonl, stdout, stderr, exit.json}
+  <experiment>/trials/<n>/output/
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoprune.errors import LockedError, UsageError
+from autoprune.store.store import Store, open_store
+
+FOLDER = "autoprune-experiments"
+VARIABLE = "AUTOPRUNE_WORKSPACE"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where everything is. Holds paths, opens nothing by itself."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "autoprune.db"
+
+    def folder(self, experiment: str) -> Path:
+        return self.root / experiment
+
+    def trial(self, experiment: str, number: int) -> Path:
+        return self.folder(experiment) / "trials" / str(number)
+
+    def output(self, experiment: str, number: int) -> Path:
+        return self.trial(experiment, number) / "output"
+
+    def attempt(self, experiment: str, number: int, attempt: int) -> Path:
+        return self.trial(experiment, number) / "attempts" / str(attempt)
+
+    def manager_log(self, experiment: str) -> Path:
+        return self.folder(experiment) / "manager.log"
+
+    def create(self) -> Store:
+        """The store, made together with the folder where they do not exist."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise UsageError(f"cannot make the workspace {self.root}: {error.strerror}; give --workspace") from None
+        return open_store(self.database)
+
+    def open(self) -> Store:
+        """The store of a workspace that exists."""
+        if not self.database.is_file():
+            raise UsageError(
+                f"no experiments in {self.root}; give --workspace, or start one with: autoprune run config.yml"
+            )
+        return open_store(self.database)
+
+    @contextmanager
+    def lock(self, experiment: str) -> Iterator[None]:
+        """Held by the experiment's manager; the system lets go of it however the manager ends."""
+        descriptor = os.open(self._lock_file(experiment), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+                raise LockedError(
+                    f"experiment {experiment} is already run by process {owner or '?'}; "
+                    f"stop it with: autoprune stop {experiment}"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def locked(self, experiment: str) -> bool:
+        """Whether a manager runs this experiment now."""
+        try:
+            descriptor = os.open(self._lock_file(experiment), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _lock_file(self, experiment: str) -> Path:
+        return self.folder(experiment) / "manager.lock"
+
+
+def find_workspace(given: Path | None, configured: Path | None = None) -> Workspace:
+    """The workspace in force: what was given, AUTOPRUNE_WORKSPACE, what the YAML says, else the nearest in the
+    current folder or above it, else one in the current folder."""
+    variable = os.environ.get(VARIABLE)
+    chosen = given or (Path(variable) if variable else None) or configured
+    if chosen is not None:
+        return Workspace(chosen.expanduser().absolute())
+    here = Path.cwd()
+    above = (folder / FOLDER for folder in (here, *here.parents))
+    return Workspace(next((folder for folder in above if folder.is_dir()), here / FOLDER))

@@ -1,0 +1,59 @@
+"""What a tuner is: a function from what is known to the next parameters.
+
+A tuner keeps nothing that it could not rebuild: `ask` gets the whole history each time, and a random generator is
+seeded afresh from the experiment's seed and the trial's number. So the same experiment gives the same sequence
+through any number of kills and restarts. A tuner may cache what it derives from `history.finished`, which only
+ever grows at its end. State that cannot be derived goes into the proposal, as JSON, and comes back with its trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autoprune.records import History, OptimizeMode, Proposal, Trial, TrialState
+from autoprune.search_space import Space
+
+
+class TunerArgs(BaseModel):
+    """The `classArgs` every tuner takes. A tuner with more of them subclasses this as its `Args`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    optimize_mode: OptimizeMode = Field(OptimizeMode.MAXIMIZE, description="maximize or minimize the default metric", strict=False)
+    seed: int | None = Field(None, ge=0, description="makes the sequence of parameters reproducible")
+
+
+class Tuner(ABC):
+    """Subclass, give it a `name`, write `ask`. `seed` is the experiment's, always set."""
+
+    name: ClassVar[str]
+    Args: ClassVar[type[TunerArgs]] = TunerArgs
+
+    def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
+        self.space = space
+        self.args = args
+        self.seed = seed
+
+    @abstractmethod
+    def ask(self, number: int, history: History) -> Proposal | None:
+        """Parameters for trial `number`, or None when the search is exhausted."""
+
+    @classmethod
+    def check(cls, space: Space, args: TunerArgs) -> str | None:
+        """Why this tuner cannot search this space, in a sentence; None when it can."""
+        return None
+
+    def seed_for(self, number: int) -> int:
+        """A seed in [0, 2**32) for one ask."""
+        digest = hashlib.blake2b(f"{self.seed}/{number}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest)
+
+    def loss(self, trial: Trial) -> float | None:
+        """The trial's value turned so that smaller is better; None for a trial without one."""
+        if trial.value is None or trial.state not in (TrialState.SUCCEEDED, TrialState.EARLY_STOPPED):
+            return None
+        return -trial.value if self.args.optimize_mode is OptimizeMode.MAXIMIZE else trial.value
