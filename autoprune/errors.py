@@ -44,6 +44,19 @@ class Problem:
         remedy = f" ({self.remedy})" if self.remedy else ""
         return f"{where}{name}given {self.given}; expected {self.expected}{remedy}"
 
+    def to_json(self) -> dict[str, str | int | None]:
+        """The same for programs."""
+        place = self.mark or Mark("")
+        return {
+            "file": place.file or None,
+            "line": place.line or None,
+            "column": place.column or None,
+            "path": self.path,
+            "given": self.given,
+            "expected": self.expected,
+            "remedy": self.remedy,
+        }
+
 
 class AutopruneError(Exception):
     """The root of all errors raised on purpose."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from autoprune.errors import NotFoundError, did_you_mean
 from autoprune.records import JSON, ExperimentState
@@ -42,6 +42,15 @@ def get(tx: Connection, id: str) -> Experiment:
 
 def newest_first(tx: Connection) -> list[Experiment]:
     return [_experiment(row) for row in tx.execute(select(table).order_by(table.c.created.desc(), table.c.id))]
+
+
+def page(tx: Connection, *, limit: int, after: tuple[str, str] | None = None) -> list[Experiment]:
+    """At most `limit` experiments, newest first, behind the one with this `created` and id."""
+    query = select(table)
+    if after is not None:
+        created, id = after
+        query = query.where(or_(table.c.created < created, and_(table.c.created == created, table.c.id > id)))
+    return [_experiment(row) for row in tx.execute(query.order_by(table.c.created.desc(), table.c.id).limit(limit))]
 
 
 def resolve(tx: Connection, prefix: str | None) -> str:

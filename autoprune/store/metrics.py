@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, insert, select, tuple_
 
 from autoprune.records import Metric
 from autoprune.store.schema import metric as table
@@ -26,6 +26,16 @@ def of_trial(tx: Connection, experiment: str, number: int) -> list[Metric]:
     where = (table.c.experiment == experiment, table.c.number == number)
     query = select(table).where(*where).order_by(table.c.attempt, table.c.seq)
     return [_metric(row) for row in tx.execute(query)]
+
+
+def page(
+    tx: Connection, experiment: str, number: int, *, limit: int, after: tuple[int, int] | None = None
+) -> list[Metric]:
+    """At most `limit` reports of a trial, in order, behind the one of this attempt and seq."""
+    query = select(table).where(table.c.experiment == experiment, table.c.number == number)
+    if after is not None:
+        query = query.where(tuple_(table.c.attempt, table.c.seq) > after)
+    return [_metric(row) for row in tx.execute(query.order_by(table.c.attempt, table.c.seq).limit(limit))]
 
 
 def intermediates(tx: Connection, experiment: str) -> dict[tuple[int, int], list[float]]:

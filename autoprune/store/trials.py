@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
 
 from autoprune.errors import NotFoundError
 from autoprune.records import JSON, Exit, Trial, TrialState
@@ -26,6 +26,18 @@ class Attempt:
     exit_code: int | None = None
     signal: int | None = None
     message: str = ""
+
+
+Sort: TypeAlias = Literal["number", "value", "started"]
+"""What a page of trials can be sorted by."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a sorted list of trials: what the trial there is sorted by, and its number."""
+
+    value: float | str | None
+    number: int
 
 
 def create(tx: Connection, experiment: str, trial: Trial) -> None:
@@ -48,6 +60,39 @@ def all(tx: Connection, experiment: str, states: Collection[TrialState] = ()) ->
     if states:
         query = query.where(table.c.state.in_(list(states)))
     return [_trial(row) for row in tx.execute(query)]
+
+
+def page(
+    tx: Connection,
+    experiment: str,
+    *,
+    limit: int,
+    states: Collection[TrialState] = (),
+    sort: Sort = "number",
+    descending: bool = False,
+    after: Position | None = None,
+) -> list[Trial]:
+    """At most `limit` trials behind a position; trials without the value sorted by come last, equal ones by number."""
+    column = table.c[sort]
+    query = select(table).where(table.c.experiment == experiment)
+    if states:
+        query = query.where(table.c.state.in_(list(states)))
+    if after is not None:
+        query = query.where(_behind(after, sort, descending))
+    order = column.desc() if descending else column.asc()
+    ties = () if sort == "number" else (table.c.number,)
+    return [_trial(row) for row in tx.execute(query.order_by(column.is_(None), order, *ties).limit(limit))]
+
+
+def _behind(after: Position, sort: Sort, descending: bool) -> ColumnElement[bool]:
+    column = table.c[sort]
+    if sort == "number":
+        return column < after.number if descending else column > after.number
+    tie = and_(column.is_not_distinct_from(after.value), table.c.number > after.number)
+    if after.value is None:
+        return tie
+    further = column < after.value if descending else column > after.value
+    return or_(further, tie, column.is_(None))
 
 
 def start(tx: Connection, experiment: str, number: int, attempt: int, time: str) -> None:

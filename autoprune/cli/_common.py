@@ -1,0 +1,75 @@
+"""What commands share: their common options, the open store, and JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from autoprune.store import Store, Workspace
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def workspace_option(function: Function) -> Function:
+    """`--workspace DIR`, as the parameter `workspace: Path | None`."""
+    return click.option(
+        "--workspace",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Where experiments are kept; by default AUTOPRUNE_WORKSPACE, else the nearest autoprune-experiments/.",
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """`--json`, as the parameter `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, as the REST API gives it.")(function)
+
+
+def id_argument(function: Function) -> Function:
+    """`[ID]`, as the parameter `id: str | None`: an experiment's id or a unique prefix; left out, the newest."""
+    return click.argument("id", required=False, metavar="[ID]")(function)
+
+
+def experiment_option(function: Function) -> Function:
+    """`-e ID`, as the parameter `id: str | None`, for commands whose argument is a trial."""
+    return click.option(
+        "-e", "--experiment", "id", metavar="ID", help="The experiment's id or a unique prefix; by default the newest."
+    )(function)
+
+
+def examples(*lines: str) -> str:
+    """An epilog of examples, one a line, which click leaves as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+@contextmanager
+def opened(workspace: Path | None) -> Iterator[tuple[Workspace, Store]]:
+    """The workspace in force and its store, which must exist; closed at the end."""
+    from autoprune.store import find_workspace
+
+    place = find_workspace(workspace)
+    store = place.open()
+    try:
+        yield place, store
+    finally:
+        store.close()
+
+
+def print_json(value: BaseModel | Any) -> None:
+    """One JSON document on stdout: a model of `autoprune.results`, or plain data."""
+    dump = getattr(value, "model_dump", None)
+    data = dump(mode="json") if dump else value
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """A sentence for the reader, on stderr: stdout is data."""
+    click.echo(text, err=True)

@@ -1,0 +1,109 @@
+"""What `run` and `resume` share: driving an experiment while showing it, and saying how it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from autoprune.cli._common import note
+from autoprune.cli._progress import Listener, number, print_json, print_line, shorten
+from autoprune.errors import AutopruneError
+
+if TYPE_CHECKING:
+    from autoprune.cli._live import Live
+    from autoprune.records import Trial
+    from autoprune.store import Experiment, Store, Workspace
+
+DEFAULT_PORT = 8080
+
+
+def drive_and_show(
+    experiment: Experiment,
+    place: Workspace,
+    store: Store,
+    *,
+    resumed: bool,
+    as_json: bool,
+    quiet: bool,
+    port: int | None,
+) -> int:
+    """Drive to the end; returns the exit code. `port` is where to serve the results from, None for nowhere."""
+    from autoprune.manager.launch import drive
+
+    with _served(place, port) as url, _listener(experiment, store, as_json=as_json, quiet=quiet) as listener:
+        if as_json:
+            print_json({"event": "experiment", "time": experiment.created, "id": experiment.id, "url": url})
+        elif not quiet:
+            note(f"experiment {experiment.id} in {place.folder(experiment.id)}")
+            note(f"results at {url}" if url else "results are not served")
+        outcome = drive(experiment, place, store, listener, resumed)
+    if not as_json:
+        _say_the_end(experiment, place, store, outcome.message)
+    return outcome.code
+
+
+@contextmanager
+def _served(place: Workspace, port: int | None) -> Iterator[str | None]:
+    """The address of a server process for the time of the run; a run goes on without one that cannot start."""
+    from autoprune.server.process import ServerProcess
+
+    if port is None:
+        yield None
+        return
+    try:
+        server = ServerProcess.start(place, port)
+    except AutopruneError as error:
+        note(f"warning: {error}")
+        yield None
+        return
+    with server:
+        yield server.url
+
+
+@contextmanager
+def _listener(experiment: Experiment, store: Store, *, as_json: bool, quiet: bool) -> Iterator[Listener]:
+    if as_json:
+        yield print_json
+    elif quiet:
+        yield lambda notice: None
+    elif click.get_text_stream("stderr").isatty():
+        from autoprune.cli._live import live_view
+
+        with live_view(_live(experiment, store)) as listener:
+            yield listener
+    else:
+        yield print_line
+
+
+def _live(experiment: Experiment, store: Store) -> Live:
+    from autoprune.cli._live import Live
+    from autoprune.config import ExperimentConfig
+    from autoprune.store import trials
+
+    with store.read() as tx:
+        counts = trials.counts(tx, experiment.id)
+    finished = Counter({str(state): count for state, count in counts.items() if state.finished})
+    config = ExperimentConfig.from_json(experiment.config)
+    return Live(experiment.id, config, _best(experiment, store), finished, experiment.active_seconds)
+
+
+def _best(experiment: Experiment, store: Store) -> Trial | None:
+    from autoprune.results import best
+
+    return best(store, experiment.id)
+
+
+def _say_the_end(experiment: Experiment, place: Workspace, store: Store, message: str) -> None:
+    best = _best(experiment, store)
+    click.echo(f"{experiment.id}: {message}")
+    if best is None:
+        click.echo("no trial has succeeded")
+    else:
+        others = {name: value for name, value in best.metrics.items() if name != "default"}
+        extra = f" ({shorten(others)})" if others else ""
+        click.echo(f"best: trial {best.number} with {number(best.value)}{extra}: {shorten(best.parameters, 300)}")
+    click.echo(f"results: {place.folder(experiment.id)}, or: autoprune view --workspace {place.root}")

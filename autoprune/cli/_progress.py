@@ -1,0 +1,70 @@
+"""How a run says what happens, one line per event: JSON, or plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+Notice = dict[str, Any]
+Listener = Callable[[Notice], None]
+
+
+def shorten(parameters: Any, limit: int = 70) -> str:
+    """Nested parameters on one line: `prune_method=agp conv0_sparsity=.31`."""
+    text = " ".join(_pairs(parameters))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _pairs(parameters: Any) -> Iterator[str]:
+    for key, value in parameters.items():
+        if isinstance(value, dict):
+            if "_name" in value:
+                yield f"{key}={value['_name']}"
+            yield from _pairs({inner: item for inner, item in value.items() if inner != "_name"})
+        else:
+            yield f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def print_json(notice: Notice) -> None:
+    click.echo(json.dumps(notice, allow_nan=False))
+
+
+def print_line(notice: Notice) -> None:
+    """One plain line per event, on stderr."""
+    line = line_of(notice)
+    if line:
+        click.echo(f"{notice['time'][11:19]} {line}", err=True)
+
+
+def line_of(notice: Notice) -> str:
+    match notice["event"]:
+        case "trial_started":
+            again = f" (attempt {notice['attempt']})" if notice["attempt"] else ""
+            return f"trial {notice['trial']} started{again}: {shorten(notice['parameters'], 200)}"
+        case "intermediate_result":
+            return f"trial {notice['trial']} reports {number(notice['metrics'].get('default'))}"
+        case "trial_ended":
+            result = f": {number(notice['value'])}" if notice.get("value") is not None else ""
+            message = f" ({notice['message']})" if notice["message"] else ""
+            return f"trial {notice['trial']} {notice['state']}{result}{message}"
+        case "warning":
+            about = f"trial {notice['trial']}: " if "trial" in notice else ""
+            return f"warning: {about}{notice['message']}"
+        case "experiment_ended":
+            return f"experiment {notice['state']}: {notice['message']}"
+        case _:
+            return ""
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`, or `2:03` under an hour."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

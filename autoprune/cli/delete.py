@@ -1,0 +1,36 @@
+"""`autoprune delete`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autoprune.cli._common import examples, opened, workspace_option
+
+
+@click.command(epilog=examples("autoprune delete digits-261121-k3fq", "autoprune delete digits-261121-k3fq --yes"))
+@click.argument("id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@workspace_option
+def command(id: str, yes: bool, workspace: Path | None) -> int:
+    """Delete the experiment ID (a unique prefix is enough): its results, logs and outputs.
+
+    An experiment that is running is refused.
+    """
+    import shutil
+
+    from autoprune.store import experiments, trials
+
+    with opened(workspace) as (place, store):
+        with store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            count = sum(trials.counts(tx, experiment).values())
+        if not yes:
+            click.confirm(f"Delete {experiment} with {count} trials and all their files?", abort=True, err=True)
+        place.folder(experiment).mkdir(exist_ok=True)
+        with place.lock(experiment), store.write(durable=True) as tx:
+            experiments.remove(tx, experiment)
+            shutil.rmtree(place.folder(experiment))
+    click.echo(f"deleted {experiment}")
+    return 0

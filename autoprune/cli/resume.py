@@ -1,0 +1,36 @@
+"""`autoprune resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autoprune.cli._common import examples, note, opened, workspace_option
+from autoprune.cli._drive import DEFAULT_PORT, drive_and_show
+
+
+@click.command(epilog=examples("autoprune resume digits-261121-k3fq", "autoprune resume digits --json"))
+@click.argument("id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event.")
+@click.option("--quiet", is_flag=True, help="Say only how it ended.")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Serve results here, or on the next free port.")
+@click.option("--no-server", is_flag=True, help="Do not serve results.")
+@workspace_option
+def command(id: str, as_json: bool, quiet: bool, port: int, no_server: bool, workspace: Path | None) -> int:
+    """Go on with the experiment ID (a unique prefix is enough) where it stopped, however it stopped.
+
+    Trials that were running are run again with the same parameters; no result is lost or counted twice. The
+    configuration is the one the experiment was started with.
+    """
+    from autoprune.records import ExperimentState
+    from autoprune.store import experiments
+
+    with opened(workspace) as (place, store):
+        with store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+        if experiment.state is ExperimentState.DONE:
+            note(f"experiment {experiment.id} is finished: {experiment.message}")
+            return 0
+        serve_at = None if no_server else port
+        return drive_and_show(experiment, place, store, resumed=True, as_json=as_json, quiet=quiet, port=serve_at)

@@ -1,0 +1,78 @@
+"""`autoprune run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from autoprune.cli._common import examples, note, print_json, workspace_option
+from autoprune.cli._drive import DEFAULT_PORT, drive_and_show
+
+
+@click.command(
+    epilog=examples(
+        "autoprune run config.yml",
+        "autoprune run config.yml --max-trials 50 --concurrency 4",
+        "autoprune run config.yml --set tuner.classArgs.seed=1 --set trialGpuNumber=0",
+        "autoprune run config.yml --detach",
+    )
+)
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--max-trials", type=click.IntRange(min=1), metavar="N", help="Stop after N trials.")
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Run N trials at a time.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field (v2 name).")
+@click.option("--detach", is_flag=True, help="Return at once; the experiment runs on in the background.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event.")
+@click.option("--quiet", is_flag=True, help="Say only how it ended.")
+@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Serve results here, or on the next free port.")
+@click.option("--no-server", is_flag=True, help="Do not serve results.")
+@workspace_option
+def command(
+    config: Path,
+    max_trials: int | None,
+    concurrency: int | None,
+    overrides: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+    quiet: bool,
+    port: int,
+    no_server: bool,
+    workspace: Path | None,
+) -> int:
+    """Run the experiment that CONFIG describes, to its end.
+
+    Every run is a new experiment in the workspace. Its results survive whatever happens to this process:
+    `autoprune resume ID` goes on.
+
+    \b
+    Exit codes: 0 a limit was reached, the search is exhausted, or `autoprune stop`; 1 no trial succeeded, or the
+    trials or the tuner cannot run; 2 the configuration is wrong; 75 another process runs it; 130 Ctrl-C.
+    """
+    from autoprune.config import load
+    from autoprune.manager.launch import detach as run_detached
+    from autoprune.manager.launch import new_experiment
+    from autoprune.store import find_workspace
+
+    shortcuts = {"maxTrialNumber": max_trials, "trialConcurrency": concurrency}
+    given = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
+    loaded = load(config, [*overrides, *given])
+    for text in loaded.notes:
+        note(f"note: {text}")
+    place = find_workspace(workspace, loaded.config.experiment_working_directory)
+    store = place.create()
+    try:
+        experiment = new_experiment(loaded.config, loaded.source, place, store)
+        if not detach:
+            serve_at = None if no_server else port
+            return drive_and_show(experiment, place, store, resumed=False, as_json=as_json, quiet=quiet, port=serve_at)
+        pid = run_detached(experiment, place, None if no_server else port)
+        if as_json:
+            print_json({"id": experiment.id, "pid": pid, "log": str(place.manager_log(experiment.id))})
+        else:
+            click.echo(experiment.id)
+            note(f"runs in the background as process {pid}; its log is {place.manager_log(experiment.id)}")
+            note(f"watch it with: autoprune status {experiment.id}   stop it with: autoprune stop {experiment.id}")
+        return 0
+    finally:
+        store.close()

@@ -1,0 +1,18 @@
+"""`autoprune trial`: the commands about one trial."""
+
+from __future__ import annotations
+
+import click
+
+from autoprune.cli._lazy import LazyGroup, Table
+
+COMMANDS: Table = {
+    "show": ("autoprune.cli.trial_show", "Show a trial's parameters, metrics and attempts."),
+    "log": ("autoprune.cli.trial_log", "Print what a trial wrote."),
+    "kill": ("autoprune.cli.trial_kill", "Kill a running trial."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def command() -> None:
+    """Show, follow or kill one trial."""

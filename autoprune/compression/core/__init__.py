@@ -1,0 +1,1 @@
+"""What pruning means without a framework: configuration, schedules, selection, budgets."""

@@ -1,0 +1,26 @@
+"""The small formulas that pruners and budgets share."""
+
+from __future__ import annotations
+
+import math
+
+
+def pruned_count(size: int, sparsity: float) -> int:
+    """How many of `size` elements a sparsity prunes: 29 % of 100 is 29, although 100 * .29 is below 29."""
+    return math.floor(size * sparsity + 1e-9)
+
+
+def agp_sparsity(
+    epoch: int, initial: float, final: float, start_epoch: int, end_epoch: int, frequency: int
+) -> float:
+    """Zhu and Gupta (2017), equation 1, as a pure function of the epoch.
+
+    Epochs between two updates have the sparsity of the earlier one. The target holds from `end_epoch` on, even
+    where the frequency does not divide the span.
+    """
+    if epoch >= end_epoch:
+        return final
+    if epoch < start_epoch:
+        return initial
+    updated = (epoch - start_epoch) // frequency * frequency
+    return final + (initial - final) * (1 - updated / (end_epoch - start_epoch)) ** 3

@@ -1,0 +1,222 @@
+"""The mask engine: one mask for each parameter, kept whatever the training loop does.
+
+The parameter stays a plain `nn.Parameter` and the module a plain module, so state_dict, torch.compile and export
+see nothing. A mask is enforced after every optimizer step by a hook that is global to `torch.optim`, and gradients
+are masked as they accumulate, so that clipping sees the norm of the sparse model. Enforcing is a bitwise AND on
+the integer view of the values: it costs what a multiplication costs, and a pruned weight comes out as +0.0 where
+multiplying would leave -0.0, or NaN for a gradient that overflowed.
+
+The masks of a module live in its `__dict__`, and so follow `copy.deepcopy` and pickling. Several pruners may mask
+one parameter: each holds a vote, and an element is kept while no vote is against it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
+
+_ATTRIBUTE = "_autoprune_masks"
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Masked:
+    """A parameter, who prunes what of it, and the values that are pruned at present."""
+
+    def __init__(self, parameter: nn.Parameter, votes: dict[str, Tensor], shadow: Tensor) -> None:
+        self.parameter = parameter
+        self.votes = votes
+        self._shadow = shadow
+        self._bits: Tensor | None = None
+        self._handle = _hook_gradient(parameter)
+        _masked[id(parameter)] = self
+
+    @classmethod
+    def of(cls, parameter: nn.Parameter) -> Masked:
+        return cls(parameter, {}, parameter.detach().clone())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Masked:
+        votes = {owner: keep.clone() for owner, keep in self.votes.items()}
+        return Masked(copy.deepcopy(self.parameter, memo), votes, self._shadow.clone())
+
+    def __reduce__(self) -> tuple[Callable[..., Masked], tuple[nn.Parameter, dict[str, Tensor], Tensor]]:
+        return Masked, (self.parameter, self.votes, self._shadow)
+
+    def moved_to(self, parameter: nn.Parameter) -> Masked:
+        """The same masks on the parameter that has taken this one's place in the module."""
+        return Masked(parameter, dict(self.votes), self._shadow)
+
+    def kept(self) -> Tensor:
+        """True where no pruner prunes."""
+        keep = torch.ones_like(self.parameter, dtype=torch.bool)
+        for vote in self.votes.values():
+            keep &= vote.to(keep.device)
+        return keep
+
+    def vote(self, owner: str) -> Tensor | None:
+        """What `owner` keeps, on the device of the parameter; None where it has no say."""
+        keep = self.votes.get(owner)
+        return None if keep is None else keep.to(self.parameter.device)
+
+    def dense(self) -> Tensor:
+        """The trained values of kept elements and the last values of pruned ones."""
+        return torch.where(self.kept(), self.parameter.detach(), self._follow())
+
+    @torch.no_grad()
+    def set_vote(self, owner: str, keep: Tensor) -> None:
+        self._change({**self.votes, owner: keep.clone()})
+
+    @torch.no_grad()
+    def drop_vote(self, owner: str, *, keep_zeros: bool) -> None:
+        if keep_zeros:
+            self._shadow = torch.where(self.votes[owner].to(self._follow().device), self._shadow, 0)
+        self._change({name: keep for name, keep in self.votes.items() if name != owner})
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Take over values written from outside: a dense tensor renews the shadow, a sparse one leaves it."""
+        value = self.parameter.detach()
+        if bool((value.masked_fill(self.kept(), 0) != 0).any()):
+            self._shadow = value.clone()
+        self.enforce()
+
+    def enforce(self) -> None:
+        """Make every pruned element zero again."""
+        if self.votes:
+            self._erase(self.parameter.detach())
+
+    def mask_gradient(self) -> None:
+        gradient = self.parameter.grad
+        if gradient is None or not self.votes:
+            return
+        if gradient.layout == torch.strided:
+            self._erase(gradient.detach())
+        else:
+            self.parameter.grad = _mask_sparse(gradient, self.kept())
+
+    def release(self) -> None:
+        self._handle.remove()
+        _masked.pop(id(self.parameter), None)
+
+    def _change(self, votes: dict[str, Tensor]) -> None:
+        dense = self.dense()
+        self.votes, self._shadow, self._bits = votes, dense, None
+        self.parameter.copy_(dense)
+        self.enforce()
+        self.mask_gradient()
+
+    def _erase(self, values: Tensor) -> None:
+        integer = _INTEGERS[values.element_size()]
+        if self._bits is None or self._bits.dtype != integer or self._bits.device != values.device:
+            like = self.parameter.detach()
+            self._bits = torch.zeros_like(like, dtype=integer, device=values.device).sub_(self.kept().to(values.device))
+        values.view(integer).bitwise_and_(self._bits)
+
+    def _follow(self) -> Tensor:
+        """The shadow, on the device and of the type that the model has been moved to."""
+        self._shadow = self._shadow.to(self.parameter)
+        return self._shadow
+
+
+class _Site:
+    """The masked parameters of one module, and the hook that renews them when a state_dict is loaded."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.masked: dict[str, Masked] = {}
+        self.hook = module.register_load_state_dict_post_hook(_after_load)
+
+
+_masked: WeakValueDictionary[int, Masked] = WeakValueDictionary()
+
+
+def find(module: nn.Module, name: str) -> Masked | None:
+    """What masks the parameter `name` of this very module, if anything."""
+    site = module.__dict__.get(_ATTRIBUTE)
+    return _current(module, site, name) if site is not None and name in site.masked else None
+
+
+def attach(module: nn.Module, name: str) -> Masked:
+    """The engine's hold on a parameter; a parameter that is masked already, here or elsewhere, has only one."""
+    if (held := find(module, name)) is not None:
+        return held
+    site = module.__dict__.get(_ATTRIBUTE)
+    if site is None:
+        site = module.__dict__[_ATTRIBUTE] = _Site(module)
+    parameter = module.get_parameter(name)
+    held = _masked.get(id(parameter)) or Masked.of(parameter)
+    site.masked[name] = held
+    return held
+
+
+def all_masked(model: nn.Module) -> Iterator[tuple[nn.Module, str, Masked]]:
+    """Every masked parameter of a model, with the module it was found in."""
+    for module in model.modules():
+        site = module.__dict__.get(_ATTRIBUTE)
+        for name in list(site.masked) if site is not None else ():
+            yield module, name, _current(module, site, name)
+
+
+def drop(model: nn.Module, owner: str, *, keep_zeros: bool) -> None:
+    """Withdraw a pruner from a model; a module that nobody masks any more is as it was before."""
+    for module, name, held in list(all_masked(model)):
+        if owner in held.votes:
+            held.drop_vote(owner, keep_zeros=keep_zeros)
+        if not held.votes:
+            held.release()
+            site = module.__dict__[_ATTRIBUTE]
+            del site.masked[name]
+            if not site.masked:
+                site.hook.remove()
+                del module.__dict__[_ATTRIBUTE]
+
+
+def _current(module: nn.Module, site: _Site, name: str) -> Masked:
+    """What masks a parameter, following it when the module was given a new Parameter of that name."""
+    held, parameter = site.masked[name], module.get_parameter(name)
+    if held.parameter is not parameter:
+        held = _masked.get(id(parameter)) or held.moved_to(parameter)
+        site.masked[name] = held
+    return held
+
+
+def _after_load(module: nn.Module, _: object) -> None:
+    for name in list(module.__dict__[_ATTRIBUTE].masked):
+        _current(module, module.__dict__[_ATTRIBUTE], name).adopt()
+
+
+def _after_step(optimizer: Optimizer, _args: object, _kwargs: object) -> None:
+    if _masked:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if (held := _masked.get(id(parameter))) is not None:
+                    held.enforce()
+
+
+def _after_gradient(parameter: Tensor) -> None:
+    if (held := _masked.get(id(parameter))) is not None:
+        held.mask_gradient()
+
+
+def _hook_gradient(parameter: nn.Parameter) -> RemovableHandle:
+    """Hook the gradient, of a frozen parameter too: it may be thawed later."""
+    trains = parameter.requires_grad
+    parameter.requires_grad_(parameter.is_floating_point() or trains)
+    handle: RemovableHandle = parameter.register_post_accumulate_grad_hook(_after_gradient)
+    parameter.requires_grad_(trains)
+    return handle
+
+
+def _mask_sparse(gradient: Tensor, keep: Tensor) -> Tensor:
+    gradient = gradient.coalesce()
+    index = gradient.indices()
+    values = torch.where(keep[tuple(index)], gradient.values(), 0)
+    return torch.sparse_coo_tensor(index, values, gradient.shape, is_coalesced=True)
+
+
+register_optimizer_step_post_hook(_after_step)

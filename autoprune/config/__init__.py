@@ -1,0 +1,18 @@
+"""Configuration: an experiment file, in NNI's v1 or v2 spelling, becomes one frozen `ExperimentConfig`."""
+
+from autoprune.config.load import Loaded, load
+from autoprune.config.model import AssessorConfig, ExperimentConfig, TrainingServiceConfig, TunerConfig
+from autoprune.config.schema import schema
+from autoprune.config.values import format_duration, parse_duration
+
+__all__ = [
+    "AssessorConfig",
+    "ExperimentConfig",
+    "Loaded",
+    "TrainingServiceConfig",
+    "TunerConfig",
+    "format_duration",
+    "load",
+    "parse_duration",
+    "schema",
+]

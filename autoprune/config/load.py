@@ -1,0 +1,170 @@
+"""A YAML file to one `ExperimentConfig`, or to one error with everything that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from autoprune.config.algorithms import check_assessor, check_tuner
+from autoprune.config.model import ConfigFile, ExperimentConfig
+from autoprune.config.nni import IGNORED, PLATFORMS, REFUSED
+from autoprune.config.overrides import override
+from autoprune.config.problems import Location, problems_of, walk
+from autoprune.config.translate import Draft, Found, leaves, translate
+from autoprune.config.values import BASE, nearest_file, parse_flag
+from autoprune.document import Node, Scalar, Table, describe, plain, read
+from autoprune.errors import ConfigError, Mark, Problem
+from autoprune.records import JSON
+from autoprune.search_space import Space, parse_space
+
+INLINE, IN_FILE = "searchSpace", "searchSpaceFile"
+_GPU_FIELDS = ("useActiveGpu", "maxTrialNumberPerGpu", "gpuIndices")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration, what is to be said about its file, and the file's path."""
+
+    config: ExperimentConfig
+    notes: tuple[str, ...]
+    source: str
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
+    """Reads a file with `key=value` overrides over it. Raises `ConfigError` with every problem of the file, of the
+    search space file it names, and of the overrides."""
+    path = Path(path)
+    root, form = read(path)
+    if not isinstance(root, Table):
+        raise ConfigError([Problem("", describe(root), "a table of fields", root.mark), *form])
+    draft = translate(root)
+    draft.problems.extend(form)
+    override(draft, overrides)
+    _refuse(draft)
+    notes = _notes(draft)
+    space = _read_space(draft, path.parent)
+    base = path.absolute().parent
+    check_tuner(draft, space, base)
+    check_assessor(draft)
+    config = _validate(draft, base)
+    if config is None or draft.problems:
+        raise ConfigError(draft.problems)
+    return Loaded(config, notes, str(path))
+
+
+def _refuse(draft: Draft) -> None:
+    for path, refusal in REFUSED.items():
+        found = draft.found.get(path)
+        if found and parse_flag(plain(found.node)) not in refusal.harmless:
+            draft.complain(path, refusal.expected, refusal.remedy)
+
+
+def _notes(draft: Draft) -> tuple[str, ...]:
+    """One line for each field that is read and changes nothing."""
+    reasons = {path: reason for path, reason in IGNORED.items() if path in draft.found}
+    gpus = draft.found.get("trialGpuNumber")
+    without = gpus is None or plain(gpus.node) == 0
+    for path in (f"trainingService.{name}" for name in _GPU_FIELDS):
+        if path in draft.found:
+            reasons[path] = "trials ask for no GPU" if without else "this version does not share or choose GPUs"
+    indices = "trainingService.gpuIndices"
+    if indices in draft.found and not without:
+        draft.complain(
+            indices, "no gpuIndices in this version", "choose GPUs by CUDA_VISIBLE_DEVICES when you start autoprune"
+        )
+    listed = sorted((draft.found[path].mark, draft.found[path].spelling, reasons[path]) for path in reasons)
+    return tuple(f"{mark}: {spelling} is not used: {reason}" for mark, spelling, reason in listed)
+
+
+def _read_space(draft: Draft, folder: Path) -> Space | None:
+    """The search space, which ends inline in the draft; None, with problems noted, where there is none."""
+    inline, file = draft.found.get(INLINE), draft.found.get(IN_FILE)
+    if inline and file:
+        later = max((inline, file), key=lambda found: found.mark)
+        draft.problems.append(
+            Problem(later.spelling, f"{INLINE} and {IN_FILE}", "one of them", later.mark, "take one away")
+        )
+    elif not inline and not file and not draft.meant(INLINE, IN_FILE):
+        draft.complain(INLINE, f"{INLINE} or {IN_FILE}", f"write {IN_FILE}: search_space.json")
+    node = _open_space(draft, folder) if file else inline.node if inline else None
+    if node is None:
+        return None
+    try:
+        space = parse_space(node)
+    except ConfigError as error:
+        draft.problems.extend(error.problems)
+        return None
+    draft.found.setdefault(INLINE, Found(IN_FILE, node, node.mark))
+    return space
+
+
+def _open_space(draft: Draft, folder: Path) -> Node | None:
+    found = draft.found[IN_FILE]
+    if not isinstance(found.node, Scalar) or not isinstance(found.node.value, str):
+        draft.complain(IN_FILE, "the path of a file", f"a search space itself belongs under {INLINE}")
+        return None
+    path = folder / Path(found.node.value).expanduser()
+    if not path.is_file():
+        draft.complain(IN_FILE, "a file that exists", nearest_file(path))
+        return None
+    try:
+        node, problems = read(path)
+    except ConfigError as error:
+        draft.problems.extend(error.problems)
+        return None
+    draft.problems.extend(problems)
+    return node
+
+
+def _validate(draft: Draft, base: Path) -> ExperimentConfig | None:
+    """The file as the model sees it. A search space that is missing or wrong has had its problem already."""
+    data: dict[str, JSON] = {"experimentName": base.name or "experiment", "trialCodeDirectory": "."}
+    for path, _ in leaves():
+        if path in draft.found:
+            _insert(data, path, plain(draft.found[path].node))
+    if draft.problems and not isinstance(data.get(INLINE), dict):
+        data[INLINE] = {}
+    data.pop(IN_FILE, None)
+
+    def locate(location: Location) -> tuple[Node | None, Mark]:
+        return _locate(draft, location)
+
+    try:
+        return ExperimentConfig.model_validate(data, context={BASE: base})
+    except ValidationError as error:
+        known = {(problem.path, problem.mark) for problem in draft.problems}
+        found = problems_of(error, ConfigFile, locate)
+        draft.problems.extend(
+            _platform(problem, draft)
+            for problem in found
+            if (problem.path, problem.mark) not in known and not draft.meant(problem.path)
+        )
+        return None
+
+
+def _insert(data: dict[str, JSON], path: str, value: JSON) -> None:
+    *sections, name = path.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+    data[name] = value
+
+
+def _locate(draft: Draft, location: Location) -> tuple[Node | None, Mark]:
+    """The node of the field that a model's location lies in."""
+    for count in range(len(location), 0, -1):
+        found = draft.found.get(".".join(map(str, location[:count])))
+        if found:
+            return walk(found.node, location[count:])
+    return None, draft.at(".".join(map(str, location)))
+
+
+def _platform(problem: Problem, draft: Draft) -> Problem:
+    """A platform of NNI's gets its own remedy."""
+    if problem.path != "trainingService.platform":
+        return problem
+    name = plain(draft.found[problem.path].node)
+    remedy = PLATFORMS.get(str(name).casefold(), problem.remedy)
+    return Problem(problem.path, problem.given, problem.expected, problem.mark, remedy)

@@ -1,0 +1,179 @@
+"""What an experiment is set to: the one declaration of every field.
+
+Names, types, ranges, defaults, sentences and the places NNI's v1 files put a field are all here; the loader, the
+translation of v1 files, the JSON Schema and the reference page are derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from autoprune.config.problems import problems_of, walk
+from autoprune.config.values import Duration, Flag, Folder, GpuIndices, Place, Text, refuse
+from autoprune.document import from_plain
+from autoprune.errors import ConfigError
+from autoprune.records import JSON, OptimizeMode
+from autoprune.search_space import Space, space_from_plain
+
+DEFAULT_TUNER = "TPE"
+STORED = "stored configuration"
+
+
+@dataclass(frozen=True)
+class V1:
+    """Where NNI's v1 files put a field."""
+
+    path: str
+
+
+class Section(BaseModel):
+    """A table of the file: snake_case in Python, camelCase outside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+
+class TunerConfig(Section):
+    """Which tuner, and its arguments: one that is found by `name`, or a class of your own by `className`."""
+
+    name: Annotated[Text | None, V1("tuner.builtinTunerName")] = Field(
+        default=None, description="Name of a tuner; TPE when neither name nor className is given."
+    )
+    class_name: Text | None = Field(
+        default=None, description="A class of your own as module.Class, or an Optuna sampler by its dotted path."
+    )
+    code_directory: Annotated[Folder | None, V1("tuner.codeDir")] = Field(
+        default=None, description="Folder that holds the module of className; without it, an installed module."
+    )
+    class_args: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the tuner, such as optimize_mode and seed."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_name_and_class(self) -> Self:
+        if (self.name is None) == (self.class_name is None):
+            raise refuse("one of name and className")
+        return self
+
+    @property
+    def optimize_mode(self) -> OptimizeMode:
+        return OptimizeMode(self.class_args.get("optimize_mode") or OptimizeMode.MAXIMIZE)
+
+    @property
+    def seed(self) -> int | None:
+        """What the file gives; None leaves the choice to the run."""
+        seed = self.class_args.get("seed")
+        return None if seed is None else int(seed)
+
+
+class AssessorConfig(Section):
+    """Which assessor, and its arguments."""
+
+    name: Annotated[Text, V1("assessor.builtinAssessorName")] = Field(description="Name of an assessor.")
+    class_args: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the assessor; optimize_mode follows the tuner's."
+    )
+
+
+def _folded(value: JSON) -> JSON:
+    return value.casefold() if isinstance(value, str) else value
+
+
+class TrainingServiceConfig(Section):
+    """Where trials run."""
+
+    platform: Annotated[Literal["local", "debug"], BeforeValidator(_folded), V1("trainingServicePlatform")] = Field(
+        default="local", description="local starts processes on this machine; debug is for tests of autoprune."
+    )
+    use_active_gpu: Annotated[Flag, V1("localConfig.useActiveGpu")] = Field(
+        default=False, description="Whether trials may use GPUs on which other programs run."
+    )
+    max_trial_number_per_gpu: Annotated[int, V1("localConfig.maxTrialNumPerGpu")] = Field(
+        default=1, ge=1, description="How many trials may share one GPU."
+    )
+    gpu_indices: Annotated[GpuIndices | None, V1("localConfig.gpuIndices")] = Field(
+        default=None, description="The GPUs that trials may use."
+    )
+
+
+class ExperimentConfig(Section):
+    """An experiment's settings, checked and complete: paths absolute, durations in seconds, the space as JSON."""
+
+    experiment_name: Text = Field(description="Name of the experiment; by default the name of the file's folder.")
+    search_space: dict[str, Any] = Field(
+        description="The search space itself. Exactly one of searchSpace and searchSpaceFile is given."
+    )
+    trial_command: Annotated[Text, V1("trial.command")] = Field(
+        description="Shell command that runs one trial, started in trialCodeDirectory."
+    )
+    trial_code_directory: Annotated[Folder, V1("trial.codeDir")] = Field(
+        default=Path(), description="Folder of the trial's code, which must exist."
+    )
+    trial_concurrency: int = Field(default=1, ge=1, description="How many trials run at a time.")
+    trial_gpu_number: Annotated[int, V1("trial.gpuNum")] = Field(default=0, ge=0, description="GPUs each trial gets.")
+    max_trial_number: Annotated[int | None, V1("maxTrialNum")] = Field(
+        default=None, ge=1, description="Stop after this many trials."
+    )
+    max_experiment_duration: Annotated[Duration | None, V1("maxExecDuration")] = Field(
+        default=None, description="Stop the experiment after this time."
+    )
+    max_trial_duration: Duration | None = Field(default=None, description="Stop a trial that runs longer.")
+    max_trial_retries: int = Field(default=0, ge=0, description="How often a failed trial is started again.")
+    tuner: TunerConfig = Field(
+        default=TunerConfig(name=DEFAULT_TUNER), description="Proposes the parameters of each trial."
+    )
+    assessor: AssessorConfig | None = Field(default=None, description="Stops trials that do badly; none by default.")
+    training_service: TrainingServiceConfig = Field(default=TrainingServiceConfig(), description="Where trials run.")
+    experiment_working_directory: Annotated[Place | None, V1("logDir")] = Field(
+        default=None, description="The workspace: folder for the database and the trials' files."
+    )
+    tuner_timeout: Duration = Field(
+        default=120.0, description="A tuner that takes longer than this over one answer is started again."
+    )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JSON]) -> Self:
+        """The inverse of `to_json`; folders are not looked for."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            node = from_plain(data, STORED)
+            raise ConfigError(problems_of(error, cls, lambda location: walk(node, location))) from None
+
+    def to_json(self) -> dict[str, JSON]:
+        """JSON under the names of the file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @cached_property
+    def space(self) -> Space:
+        """The parsed search space."""
+        return space_from_plain(self.search_space, STORED)
+
+    @property
+    def optimize_mode(self) -> OptimizeMode:
+        return self.tuner.optimize_mode
+
+    @property
+    def seed(self) -> int | None:
+        return self.tuner.seed
+
+
+class ConfigFile(ExperimentConfig):
+    """What a file may hold beyond what a configuration keeps."""
+
+    search_space_file: Annotated[Text | None, V1("searchSpacePath")] = Field(
+        default=None, description="JSON or YAML file that holds the search space."
+    )

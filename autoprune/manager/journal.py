@@ -1,0 +1,131 @@
+"""The only writer of an experiment's results: each thing that happens is one transaction, then one notice.
+
+A notice is a dict, `{"event": ..., "time": ..., ...}`: a line of `run --json`, a row of the store's events, and what
+the live view is drawn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from autoprune.manager.verdict import Ending
+from autoprune.records import JSON, Exit, ExperimentState, Metric, Trial, TrialState, timestamp
+from autoprune.runners.base import Started
+from autoprune.store import Command, Store, commands, events, experiments, metrics, trials
+
+Notice = dict[str, Any]
+Listener = Callable[[Notice], None]
+
+
+class Journal:
+    """Writes down what happens to one experiment, by the runner's clock, and tells a listener."""
+
+    def __init__(self, store: Store, experiment: str, now: Callable[[], float], listener: Listener) -> None:
+        self._store = store
+        self._experiment = experiment
+        self._now = now
+        self._listener = listener
+
+    def experiment_started(self, resumed: bool) -> None:
+        with self._store.write() as tx:
+            experiments.set_state(tx, self._experiment, ExperimentState.RUNNING)
+            notice = self._event(tx, "experiment_resumed" if resumed else "experiment_started", {})
+        self._listener(notice)
+
+    def experiment_ended(self, state: ExperimentState, message: str, active_seconds: float) -> None:
+        with self._store.write(durable=True) as tx:
+            experiments.set_active_seconds(tx, self._experiment, active_seconds)
+            experiments.set_state(tx, self._experiment, state, timestamp(self._now()), message)
+            notice = self._event(tx, "experiment_ended", {"state": state, "message": message})
+        self._listener(notice)
+
+    def active(self, seconds: float) -> None:
+        """How long the experiment has run so far, all its managers together."""
+        with self._store.write() as tx:
+            experiments.set_active_seconds(tx, self._experiment, seconds)
+
+    def trial_created(self, trial: Trial) -> None:
+        with self._store.write() as tx:
+            trials.create(tx, self._experiment, trial)
+
+    def attempt_started(self, number: int, attempt: int) -> None:
+        """Written before the process is started, so that no process can be unknown."""
+        with self._store.write() as tx:
+            trials.start(tx, self._experiment, number, attempt, timestamp(self._now()))
+            parameters = trials.get(tx, self._experiment, number).parameters
+            notice = self._event(tx, "trial_started", {"trial": number, "attempt": attempt, "parameters": parameters})
+        self._listener(notice)
+
+    def process_started(self, number: int, attempt: int, process: Started) -> None:
+        with self._store.write() as tx:
+            trials.set_process(tx, self._experiment, number, attempt, process.pid, process.created)
+
+    def reported(self, number: int, reports: Sequence[Metric]) -> None:
+        with self._store.write(durable=any(report.final for report in reports)) as tx:
+            metrics.add(tx, self._experiment, number, reports)
+        for report in reports:
+            kind = "final_result" if report.final else "intermediate_result"
+            self._listener(
+                {"event": kind, "time": report.time, "trial": number, "seq": report.seq, "metrics": dict(report.values)}
+            )
+
+    def attempt_ended(self, number: int, attempt: int, exit: Exit | None, ending: Ending) -> Trial:
+        """The end of an attempt and what becomes of its trial, in one."""
+        time = timestamp(self._now())
+        with self._store.write(durable=True) as tx:
+            trials.end_attempt(tx, self._experiment, number, attempt, time, exit, ending.message)
+            data: dict[str, JSON] = {"trial": number, "attempt": attempt, "state": ending.state}
+            if ending.state is TrialState.WAITING:
+                trials.wait_again(tx, self._experiment, number, ending.message)
+            else:
+                trials.finish(
+                    tx,
+                    self._experiment,
+                    number,
+                    ending.state,
+                    time,
+                    value=ending.value,
+                    metrics=dict(ending.metrics),
+                    message=ending.message,
+                )
+                data["value"] = ending.value
+            trial = trials.get(tx, self._experiment, number)
+            notice = self._event(tx, "trial_ended", {**data, "message": ending.message})
+        self._listener(notice)
+        return trial
+
+    def canceled(self, number: int, message: str) -> Trial:
+        """A trial that waits will not run."""
+        with self._store.write(durable=True) as tx:
+            time = timestamp(self._now())
+            trials.finish(tx, self._experiment, number, TrialState.USER_CANCELED, time, message=message)
+            trial = trials.get(tx, self._experiment, number)
+            data = {"trial": number, "state": trial.state, "value": None, "message": message}
+            notice = self._event(tx, "trial_ended", data)
+        self._listener(notice)
+        return trial
+
+    def warning(self, message: str, **data: JSON) -> None:
+        with self._store.write() as tx:
+            notice = self._event(tx, "warning", {**data, "message": message})
+        self._listener(notice)
+
+    def refuse_old_commands(self) -> None:
+        """What was asked of a manager that died before it could."""
+        for command in self.pending():
+            self.answered(command, "the manager it was sent to is gone")
+
+    def pending(self) -> list[Command]:
+        with self._store.read() as tx:
+            return commands.pending(tx, self._experiment)
+
+    def answered(self, command: Command, answer: str = "") -> None:
+        with self._store.write() as tx:
+            commands.answer(tx, command.id, timestamp(self._now()), answer)
+
+    def _event(self, tx: Connection, kind: str, data: dict[str, JSON]) -> Notice:
+        event = events.add(tx, self._experiment, timestamp(self._now()), kind, data)
+        return {"event": kind, "time": event.time, **data}

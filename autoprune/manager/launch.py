@@ -1,0 +1,118 @@
+"""From a configuration to an experiment in the store, and from an experiment in the store to its end."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from autoprune.config import ExperimentConfig
+from autoprune.errors import AutopruneError, UsageError
+from autoprune.manager.advisor_client import AdvisorClient
+from autoprune.manager.journal import Journal, Listener
+from autoprune.manager.loop import Manager, Outcome
+from autoprune.manager.recover import history, take_up
+from autoprune.records import ExperimentState, timestamp
+from autoprune.runners import Runner, runners
+from autoprune.store import Experiment, Store, Workspace, experiments
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def new_experiment(config: ExperimentConfig, source: str, workspace: Workspace, store: Store) -> Experiment:
+    """Write a new experiment into the store, ready to be driven."""
+    _runner(config).close()
+    now = time.time()
+    experiment = Experiment(
+        id=_new_id(config.experiment_name, now),
+        name=config.experiment_name,
+        config=config.to_json(),
+        source=source,
+        seed=config.seed if config.seed is not None else secrets.randbits(31),
+        state=ExperimentState.RUNNING,
+        created=timestamp(now),
+    )
+    with store.write(durable=True) as tx:
+        experiments.create(tx, experiment)
+    workspace.folder(experiment.id).mkdir(parents=True)
+    return experiment
+
+
+def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: Listener, resumed: bool) -> Outcome:
+    """Run an experiment from where it stands, as its only manager."""
+    config = ExperimentConfig.from_json(experiment.config)
+    with workspace.lock(experiment.id), contextlib.closing(_runner(config)) as runner:
+        journal = Journal(store, experiment.id, runner.now, listener)
+        journal.refuse_old_commands()
+        taken_up = take_up(experiment, store, workspace, runner, journal)
+        journal.experiment_started(resumed)
+        start = {"do": "start", "config": experiment.config, "seed": experiment.seed}
+        log = workspace.folder(experiment.id) / "tuner.log"
+        advisor = AdvisorClient(start, lambda: history(store, experiment.id), log, config.tuner_timeout)
+        with contextlib.closing(advisor):
+            manager = Manager(experiment.id, config, workspace, runner, advisor, journal, taken_up)
+            try:
+                with _signals_to(manager):
+                    return manager.run()
+            except AutopruneError as error:
+                journal.experiment_ended(ExperimentState.FAILED, str(error), experiment.active_seconds)
+                raise
+
+
+def detach(experiment: Experiment, workspace: Workspace, port: int | None, patience: float = 60.0) -> int:
+    """Have another process drive the experiment; returns its id once it holds the lock."""
+    serve = ["--no-server"] if port is None else ["--port", str(port)]
+    command = [sys.executable, "-m", "autoprune", "resume", experiment.id, "--workspace", str(workspace.root), *serve]
+    with workspace.manager_log(experiment.id).open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + patience
+    while not workspace.locked(experiment.id):
+        if process.poll() == 0:
+            break
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AutopruneError(
+                f"the manager of {experiment.id} did not start; its log is {workspace.manager_log(experiment.id)}"
+            )
+        time.sleep(0.02)
+    return process.pid
+
+
+def _runner(config: ExperimentConfig) -> Runner:
+    """The runner the configuration names, if it can do what is asked."""
+    if not config.trial_code_directory.is_dir():
+        raise UsageError(f"the trials' code directory {config.trial_code_directory} is not there any more")
+    runner = runners.get(config.training_service.platform)(config.trial_concurrency)
+    refusal = runner.check(config.trial_gpu_number)
+    if refusal:
+        runner.close()
+        raise UsageError(f"{refusal}; to run the trials on the CPU, give --set trialGpuNumber=0")
+    return runner
+
+
+def _new_id(name: str, now: float) -> str:
+    """`<slug>-<yymmdd>-<4 base32>`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "experiment"
+    day = datetime.fromtimestamp(now, UTC).strftime("%y%m%d")
+    return f"{slug}-{day}-{base64.b32encode(secrets.token_bytes(3)).decode().lower()[:4]}"
+
+
+@contextlib.contextmanager
+def _signals_to(manager: Manager) -> Iterator[None]:
+    """Signals that ask this process to end ask the manager instead, which leaves everything in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda number, _: manager.interrupt(number)) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,323 @@
+"""The loop: ask, start, listen, judge, write down; until there is nothing left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from autoprune.config import ExperimentConfig
+from autoprune.errors import TunerError
+from autoprune.manager.advisor_client import AdvisorClient, Answer, Failed, Judged, Proposed
+from autoprune.manager.journal import Journal
+from autoprune.manager.recover import TakenUp
+from autoprune.manager.verdict import Cut, Ending, conclude
+from autoprune.protocol import STDERR, ReportReader
+from autoprune.records import Exit, ExperimentState, Metric, Trial, TrialSpec, TrialState, timestamp
+from autoprune.runners import Ended, Runner
+from autoprune.store import Command, Workspace
+
+STARTUP_FAILURES = 5
+_ACTIVE_EVERY = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the experiment ended for now; `code` is the exit code."""
+
+    state: ExperimentState
+    code: int
+    message: str
+
+
+@dataclass
+class _Running:
+    """An attempt that runs, and what it has reported."""
+
+    spec: TrialSpec
+    started: float
+    reader: ReportReader
+    final: Metric | None = None
+    last: Metric | None = None
+    cut: Cut | None = None
+    reason: str = ""
+
+    @property
+    def reported(self) -> bool:
+        return self.final is not None or self.last is not None
+
+
+@dataclass
+class Manager:
+    """Runs one experiment from where it stands. Everything it learns goes through `journal`."""
+
+    experiment: str
+    config: ExperimentConfig
+    workspace: Workspace
+    runner: Runner
+    advisor: AdvisorClient
+    journal: Journal
+    taken_up: TakenUp
+    _running: dict[int, _Running] = field(default_factory=dict)
+    _asked: dict[int, int] = field(default_factory=dict)
+    _exhausted: bool = False
+    _closing: Outcome | None = None
+    _silent_failures: int = 0
+    _signal: int | None = None
+
+    def __post_init__(self) -> None:
+        self._waiting = list(self.taken_up.waiting)
+        self._created = self.taken_up.created
+        self._finished = self.taken_up.finished
+        self._succeeded = self.taken_up.succeeded
+        self._failures = dict(self.taken_up.failures)
+        self._active_before = self.taken_up.active_seconds - self.runner.now()
+        self._active_written = self.runner.now()
+
+    def interrupt(self, signal: int) -> None:
+        """For a signal handler: stop as soon as possible, and remember what may go on later."""
+        self._signal = signal
+
+    def run(self) -> Outcome:
+        """Until a limit is reached, the search is exhausted, or somebody or something ends it."""
+        while not self._over():
+            self._obey()
+            self._fill()
+            ended = self.runner.wait(self._timeout(), self.advisor.descriptors())
+            for running in self._running.values():
+                self._listen(running)
+            for end in ended:
+                self._end(end)
+            self._hear()
+            self._enforce_limits()
+        outcome = self._closing or self._done()
+        self.journal.experiment_ended(outcome.state, outcome.message, self._active_seconds())
+        return outcome
+
+    def _over(self) -> bool:
+        if self._running:
+            return False
+        return self._closing is not None or not (self._waiting or self._asked or self._may_ask())
+
+    def _may_ask(self) -> bool:
+        limit = self.config.max_trial_number
+        return self._closing is None and not self._exhausted and (limit is None or self._created < limit)
+
+    def _done(self) -> Outcome:
+        why = "the search space is exhausted" if self._exhausted else "maxTrialNumber reached"
+        if not self._succeeded:
+            return Outcome(ExperimentState.DONE, 1, f"{why}; no trial succeeded")
+        return Outcome(ExperimentState.DONE, 0, why)
+
+    def _close(self, outcome: Outcome, cut: Cut | None) -> None:
+        """Begin to end the experiment; with `cut`, without waiting for the trials that run."""
+        if self._closing is None:
+            self._closing = outcome
+        if cut is not None:
+            for running in self._running.values():
+                self._cut(running, cut)
+
+    def _cut(self, running: _Running, cut: Cut, reason: str = "", *, now: bool = False) -> None:
+        running.cut = running.cut or cut
+        running.reason = running.reason or reason
+        self.runner.kill(running.spec.number, now=now)
+
+    def _obey(self) -> None:
+        """Signals first, then the store's commands."""
+        if self._signal is not None:
+            signal, self._signal = self._signal, None
+            if self._closing is not None:
+                for running in self._running.values():
+                    self._cut(running, Cut.INTERRUPTED, now=True)
+            message = "interrupted; go on with: autoprune resume " + self.experiment
+            self._close(Outcome(ExperimentState.STOPPED, 128 + signal, message), Cut.INTERRUPTED)
+        for command in self.journal.pending():
+            self.journal.answered(command, self._do(command))
+
+    def _do(self, command: Command) -> str:
+        """What a command asks; the answer is empty when it is done, else why it is not."""
+        match command.kind:
+            case "stop":
+                self._close(Outcome(ExperimentState.STOPPED, 0, "stopped by command"), Cut.INTERRUPTED)
+                return ""
+            case "kill":
+                return self._kill(int(command.data["trial"]))
+            case _:
+                return f"this manager does not know the command {command.kind!r}"
+
+    def _kill(self, number: int) -> str:
+        if number in self._running:
+            self._cut(self._running[number], Cut.CANCELED)
+            return ""
+        for trial in self._waiting:
+            if trial.number == number:
+                self._waiting.remove(trial)
+                self._learn(self.journal.canceled(number, Cut.CANCELED.value))
+                return ""
+        return f"trial {number} is not running"
+
+    def _fill(self) -> None:
+        """Give every free slot a trial: one that waits, else a new one."""
+        slots = self.runner.slots(self.config.trial_gpu_number)
+        while self._waiting and len(self._running) < slots and self._closing is None:
+            self._start(self._waiting.pop(0))
+        if not self._asked and not self._waiting and len(self._running) < slots and self._may_ask():
+            self._asked[self._created] = self._finished
+            self.advisor.ask(self._created)
+
+    def _start(self, trial: Trial) -> None:
+        spec = TrialSpec(
+            experiment=self.experiment,
+            number=trial.number,
+            attempt=trial.attempts,
+            command=self.config.trial_command,
+            code_directory=self.config.trial_code_directory,
+            folder=self.workspace.attempt(self.experiment, trial.number, trial.attempts),
+            output=self.workspace.output(self.experiment, trial.number),
+            parameters=trial.parameters,
+            gpus=self.config.trial_gpu_number,
+        )
+        self.journal.attempt_started(spec.number, spec.attempt)
+        reader = ReportReader(spec.folder, spec.attempt)
+        self._running[spec.number] = _Running(spec, self.runner.now(), reader)
+        self.journal.process_started(spec.number, spec.attempt, self.runner.start(spec))
+
+    def _listen(self, running: _Running) -> None:
+        """Take in what an attempt has reported since the last time."""
+        reports = running.reader.read()
+        number = running.spec.number
+        while running.reader.broken:
+            self.journal.warning("a line that is no report", trial=number, line=running.reader.broken.pop(0))
+        if not reports:
+            return
+        self.journal.reported(number, reports)
+        restart = not running.reported
+        values = [report.value for report in reports if not report.final and report.value is not None]
+        for report in reports:
+            if report.final and running.final is not None:
+                self.journal.warning("one more final result; the first one counts", trial=number)
+            elif report.final:
+                running.final = report
+            else:
+                running.last = report
+        if values:
+            self.advisor.tell({"do": "reported", "number": number, "values": values, "restart": restart})
+            if self.config.assessor is not None and running.final is None and running.cut is None:
+                self.advisor.judge(number)
+
+    def _end(self, ended: Ended) -> None:
+        """An attempt is over: drain it, decide, write it down, and go on."""
+        running = self._running[ended.number]
+        self._listen(running)
+        del self._running[ended.number]
+        complaint = "" if ended.exit.ok else last_line(running.spec)
+        ending = conclude(ended.exit, running.final, running.last, running.cut, running.reason, complaint)
+        if ending.state is TrialState.FAILED and running.cut is None:
+            ending = self._retried(ended.number, ending)
+        trial = self.journal.attempt_ended(ended.number, running.spec.attempt, ended.exit, ending)
+        if trial.state is TrialState.WAITING:
+            self._waiting.append(trial)
+        else:
+            self._learn(trial)
+        self._count_silent_failure(running, ended.exit, ending)
+
+    def _retried(self, number: int, ending: Ending) -> Ending:
+        """A failure becomes one more attempt while maxTrialRetries allows it."""
+        self._failures[number] = self._failures.get(number, 0) + 1
+        if self._failures[number] > self.config.max_trial_retries:
+            return ending
+        left = self.config.max_trial_retries - self._failures[number]
+        return Ending(TrialState.WAITING, message=f"{ending.message}; runs again, {left} more retries left")
+
+    def _learn(self, trial: Trial) -> None:
+        self._finished += 1
+        self._succeeded += trial.state is TrialState.SUCCEEDED
+        self.advisor.tell({"do": "finished", "trial": asdict(trial)})
+
+    def _count_silent_failure(self, running: _Running, exit: Exit, ending: Ending) -> None:
+        """Trials that fail one after the other without a word share a cause; more of them would not help."""
+        if running.cut is not None:
+            return
+        self._silent_failures = 0 if running.reported else self._silent_failures + 1
+        if self._silent_failures == STARTUP_FAILURES and self._closing is None:
+            message = (
+                f"{STARTUP_FAILURES} trials in a row ended without reporting anything; the last one, trial "
+                f"{running.spec.number}: {ending.message} (see {running.spec.folder / STDERR})"
+            )
+            self._close(Outcome(ExperimentState.FAILED, 1, message), Cut.INTERRUPTED)
+
+    def _hear(self) -> None:
+        """Act on what the tuner and the assessor have answered."""
+        try:
+            answers: Sequence[Answer] = self.advisor.answers()
+        except TunerError as error:
+            self._asked.clear()
+            self._close(Outcome(ExperimentState.FAILED, 1, str(error)), None)
+            return
+        for answer in answers:
+            match answer:
+                case Proposed():
+                    self._propose(answer)
+                case Judged(number, verdict):
+                    running = self._running.get(number)
+                    if verdict.stop and running is not None and running.final is None:
+                        self._cut(running, Cut.ASSESSOR, verdict.reason)
+                case Failed(cause):
+                    self.journal.warning(cause)
+
+    def _propose(self, answer: Proposed) -> None:
+        known = self._asked.pop(answer.number)
+        if answer.proposal is None:
+            self._exhausted = True
+            return
+        trial = Trial(
+            number=answer.number,
+            state=TrialState.WAITING,
+            parameters=answer.proposal.parameters,
+            created=timestamp(self.runner.now()),
+            tuner_state=answer.proposal.state,
+            known=known,
+        )
+        self.journal.trial_created(trial)
+        self.advisor.tell({"do": "created", "trial": asdict(trial)})
+        self._created += 1
+        self._waiting.append(trial)
+
+    def _enforce_limits(self) -> None:
+        limit = self.config.max_trial_duration
+        if limit is not None:
+            for running in self._running.values():
+                if running.cut is None and self.runner.now() - running.started >= limit:
+                    self._cut(running, Cut.TOO_LONG)
+        limit = self.config.max_experiment_duration
+        if limit is not None and self._closing is None and self._active_seconds() >= limit:
+            code = 0 if self._succeeded else 1
+            self._close(Outcome(ExperimentState.DONE, code, "maxExperimentDuration reached"), Cut.OVER)
+            while self._waiting:
+                self._learn(self.journal.canceled(self._waiting.pop().number, Cut.OVER.value))
+        if self.runner.now() - self._active_written >= _ACTIVE_EVERY:
+            self._active_written = self.runner.now()
+            self.journal.active(self._active_seconds())
+
+    def _active_seconds(self) -> float:
+        return self._active_before + self.runner.now()
+
+    def _timeout(self) -> float:
+        """Until something is due even if nothing happens."""
+        due = [self.runner.patience]
+        if self.config.max_trial_duration is not None:
+            starts = (running.started for running in self._running.values() if running.cut is None)
+            due += [start + self.config.max_trial_duration - self.runner.now() for start in starts]
+        if self.config.max_experiment_duration is not None:
+            due.append(self.config.max_experiment_duration - self._active_seconds())
+        return max(0.0, min(due))
+
+
+def last_line(spec: TrialSpec) -> str:
+    """What the attempt's standard error says last: the error, in most languages."""
+    try:
+        with (spec.folder / STDERR).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:300] if lines else ""

@@ -1,0 +1,98 @@
+"""Taking up an experiment whose manager is gone: what its last attempts came to, and what is still to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from autoprune.manager.advisor import Message
+from autoprune.manager.journal import Journal
+from autoprune.manager.verdict import Cut, conclude
+from autoprune.protocol import ReportReader
+from autoprune.records import Metric, Trial, TrialState
+from autoprune.runners.base import Runner, Started, read_exit
+from autoprune.store import Attempt, Experiment, Store, Workspace, metrics, trials
+
+
+@dataclass(frozen=True)
+class TakenUp:
+    """Where an experiment stands when a manager begins. `failures` counts the failed attempts of waiting trials."""
+
+    waiting: list[Trial] = field(default_factory=list)
+    created: int = 0
+    finished: int = 0
+    succeeded: int = 0
+    failures: dict[int, int] = field(default_factory=dict)
+    active_seconds: float = 0.0
+
+
+def take_up(experiment: Experiment, store: Store, workspace: Workspace, runner: Runner, journal: Journal) -> TakenUp:
+    """End what an earlier manager left running, take in the reports that it missed, and count."""
+    with store.read() as tx:
+        interrupted = trials.all(tx, experiment.id, [TrialState.RUNNING])
+    for trial in interrupted:
+        _settle(experiment.id, trial, store, workspace, runner, journal)
+    with store.read() as tx:
+        every = trials.all(tx, experiment.id)
+        waiting = [trial for trial in every if trial.state is TrialState.WAITING]
+        failures = {trial.number: _failures(trials.attempts(tx, experiment.id, trial.number)) for trial in waiting}
+    return TakenUp(
+        waiting=waiting,
+        created=len(every),
+        finished=sum(trial.state.finished for trial in every),
+        succeeded=sum(trial.state is TrialState.SUCCEEDED for trial in every),
+        failures=failures,
+        active_seconds=experiment.active_seconds,
+    )
+
+
+def history(store: Store, experiment: str) -> Iterator[Message]:
+    """All that the advisor knew, in the order in which trials finished."""
+    with store.read() as tx:
+        every = trials.all(tx, experiment)
+        curves = metrics.intermediates(tx, experiment)
+    for trial in every:
+        values = curves.get((trial.number, trial.attempts - 1))
+        if values:
+            yield {"do": "reported", "number": trial.number, "values": values, "restart": True}
+        if not trial.state.finished:
+            yield {"do": "created", "trial": asdict(trial)}
+    finished = [trial for trial in every if trial.finish_order is not None]
+    for trial in sorted(finished, key=lambda trial: trial.finish_order or 0):
+        yield {"do": "finished", "trial": asdict(trial)}
+
+
+def _settle(
+    experiment: str, trial: Trial, store: Store, workspace: Workspace, runner: Runner, journal: Journal
+) -> None:
+    """Decide what became of a trial that was running when its manager died: unless it reported a final result, it
+    runs again."""
+    with store.read() as tx:
+        attempt = trials.attempts(tx, experiment, trial.number)[-1]
+        every = metrics.of_trial(tx, experiment, trial.number)
+    known = [report for report in every if report.attempt == attempt.attempt]
+    folder = workspace.attempt(experiment, trial.number, attempt.attempt)
+    runner.reclaim(folder, _process(attempt))
+    reports = ReportReader(folder, attempt.attempt).read()
+    missed = [report for report in reports if report.seq >= _next(known)]
+    if missed:
+        journal.reported(trial.number, missed)
+    final = next((report for report in reports if report.final), None)
+    exit = read_exit(folder) if final is not None else None
+    journal.attempt_ended(trial.number, attempt.attempt, exit, conclude(exit, final, None, None, "", ""))
+
+
+def _process(attempt: Attempt) -> Started | None:
+    if attempt.pid is None or attempt.pid_created is None:
+        return None
+    return Started(attempt.pid, attempt.pid_created)
+
+
+def _next(known: list[Metric]) -> int:
+    return max((report.seq + 1 for report in known), default=0)
+
+
+def _failures(attempts: list[Attempt]) -> int:
+    """How many attempts failed by themselves: somebody saw their end, and it was not the experiment's."""
+    seen = [attempt for attempt in attempts if attempt.exit_code is not None or attempt.signal is not None]
+    return sum(attempt.message != Cut.INTERRUPTED.value for attempt in seen)

@@ -1,0 +1,72 @@
+"""How an attempt ended: a pure function from what was seen to a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from autoprune.records import JSON, Exit, Metric, TrialState
+
+
+class Cut(Enum):
+    """Why the manager ended an attempt before its time."""
+
+    ASSESSOR = "the assessor stopped it"
+    CANCELED = "canceled by command"
+    TOO_LONG = "it ran longer than maxTrialDuration"
+    OVER = "the experiment ended: maxExperimentDuration"
+    INTERRUPTED = "the experiment was interrupted"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What becomes of the trial. WAITING means that it runs again, as its next attempt."""
+
+    state: TrialState
+    value: float | None = None
+    metrics: Mapping[str, JSON] = field(default_factory=dict)
+    message: str = ""
+
+
+_CUT_STATES = {
+    Cut.CANCELED: TrialState.USER_CANCELED,
+    Cut.OVER: TrialState.USER_CANCELED,
+    Cut.TOO_LONG: TrialState.FAILED,
+    Cut.INTERRUPTED: TrialState.WAITING,
+}
+
+
+def conclude(
+    exit: Exit | None, final: Metric | None, last: Metric | None, cut: Cut | None, reason: str, complaint: str
+) -> Ending:
+    """The ending of an attempt with this first final and last intermediate report.
+
+    `reason` is the assessor's, `complaint` the last line of standard error. A final report decides whatever came
+    after it; an attempt whose end nobody saw (`exit` is None) runs again unless it had one.
+    """
+    if final is not None:
+        return _finished(final, exit, cut)
+    if cut is Cut.ASSESSOR:
+        value, metrics = (last.value, last.values) if last is not None else (None, {})
+        return Ending(TrialState.EARLY_STOPPED, value, metrics, reason or cut.value)
+    if cut is not None:
+        return Ending(_CUT_STATES[cut], message=cut.value)
+    if exit is None:
+        return Ending(TrialState.WAITING, message="its manager died")
+    if exit.ok:
+        return Ending(TrialState.INVALID, message="it ended without a final result: call report_final_result once")
+    return Ending(TrialState.FAILED, message=f"{describe(exit)}{': ' if complaint else ''}{complaint}")
+
+
+def _finished(final: Metric, exit: Exit | None, cut: Cut | None) -> Ending:
+    if final.value is None:
+        given = final.values["default"]
+        return Ending(TrialState.INVALID, None, final.values, f"its final result is {given}; expected a finite number")
+    unclean = f"{describe(exit)} after the final result" if exit is not None and not exit.ok else ""
+    warning = f"{cut.value}, after the final result" if cut is not None else unclean
+    return Ending(TrialState.SUCCEEDED, final.value, final.values, warning)
+
+
+def describe(exit: Exit) -> str:
+    return f"signal {exit.signal}" if exit.code is None else f"exit code {exit.code}"

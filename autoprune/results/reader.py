@@ -1,0 +1,192 @@
+"""The questions people ask of a workspace, each answered from one consistent view of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from sqlalchemy import Connection
+
+from autoprune import records
+from autoprune.errors import NotFoundError, UsageError
+from autoprune.records import ExperimentState, OptimizeMode, TrialState
+from autoprune.results import cursor as cursors
+from autoprune.results.models import Attempt, Experiment, ExperimentDetail, Limits, Page, Report, Trial, TrialDetail
+from autoprune.store import Experiment as StoredExperiment
+from autoprune.store import Store, Workspace, experiments, metrics, trials
+
+MAX_PAGE = 1000
+_CURSOR_TYPES: Mapping[str, Sequence[type]] = {
+    "number": [int],
+    "value": [float, type(None)],
+    "started": [str, type(None)],
+}
+
+
+class NoBestError(NotFoundError):
+    """No trial has succeeded, so none is the best."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Reads the experiments of a workspace. An id may be a unique prefix; None is the newest experiment."""
+
+    workspace: Workspace
+    store: Store
+
+    def experiments(self, *, limit: int = MAX_PAGE, cursor: str | None = None) -> Page[Experiment]:
+        """Newest first."""
+        _check_limit(limit)
+        place = cursors.decode(cursor, "experiments", [str], [str]) if cursor else None
+        after = (place[0], place[1]) if place else None
+        with self.store.read() as tx:
+            found = experiments.page(tx, limit=limit + 1, after=after)
+            items = [_experiment(tx, stored) for stored in found[:limit]]
+        last = found[limit - 1] if len(found) > limit else None
+        following = cursors.encode("experiments", last.created, last.id) if last else None
+        return Page[Experiment](items=[self._seen(item) for item in items], next=following)
+
+    def experiment(self, id: str | None = None) -> ExperimentDetail:
+        with self.store.read() as tx:
+            stored = experiments.get(tx, experiments.resolve(tx, id))
+            short = _experiment(tx, stored)
+        short = self._seen(short)
+        return ExperimentDetail(**dict(short), seed=stored.seed, config=stored.config)
+
+    def trials(
+        self,
+        id: str | None = None,
+        *,
+        states: Collection[TrialState] = (),
+        sort: str = "number",
+        limit: int = MAX_PAGE,
+        cursor: str | None = None,
+    ) -> Page[Trial]:
+        """Sorted by `number`, `value` or `started`; with a `-` before it, from the largest down."""
+        _check_limit(limit)
+        column, descending = _parse_sort(sort)
+        position = _position(cursor, sort, column)
+        with self.store.read() as tx:
+            found = trials.page(
+                tx,
+                experiments.resolve(tx, id),
+                limit=limit + 1,
+                states=states,
+                sort=column,
+                descending=descending,
+                after=position,
+            )
+        last = found[limit - 1] if len(found) > limit else None
+        following = cursors.encode(f"trials {sort}", getattr(last, column), last.number) if last else None
+        return Page[Trial](items=[trial_model(trial) for trial in found[:limit]], next=following)
+
+    def trial(self, id: str | None, number: int) -> TrialDetail:
+        with self.store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            trial = trials.get(tx, experiment, number)
+            attempts = trials.attempts(tx, experiment, number)
+        runs = [Attempt(**{name: getattr(attempt, name) for name in Attempt.model_fields}) for attempt in attempts]
+        return TrialDetail(**_common(trial), created=trial.created, duration=duration(trial), runs=runs)
+
+    def reports(self, id: str | None, number: int, *, limit: int = MAX_PAGE, cursor: str | None = None) -> Page[Report]:
+        """All that a trial reported, of all its attempts, in order."""
+        _check_limit(limit)
+        place = cursors.decode(cursor, "metrics", [int], [int]) if cursor else None
+        after = (place[0], place[1]) if place else None
+        with self.store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            trials.get(tx, experiment, number)
+            found = metrics.page(tx, experiment, number, limit=limit + 1, after=after)
+        last = found[limit - 1] if len(found) > limit else None
+        following = cursors.encode("metrics", last.attempt, last.seq) if last else None
+        return Page[Report](items=[report_model(metric) for metric in found[:limit]], next=following)
+
+    def best(self, id: str | None = None) -> Trial:
+        """The succeeded trial of the best value; of equal ones, the first."""
+        with self.store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+            best = _best(tx, experiment)
+        if best is None:
+            raise NoBestError(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
+        return best
+
+    def _seen(self, experiment: Experiment) -> Experiment:
+        """With INTERRUPTED in place of RUNNING where no manager runs it.
+
+        A manager writes how its experiment ended before it lets go of the lock; so where the lock is free the state
+        is read once more, lest an experiment that ended this moment be called interrupted.
+        """
+        if experiment.state is not ExperimentState.RUNNING or self.workspace.locked(experiment.id):
+            return experiment
+        with self.store.read() as tx:
+            again = _experiment(tx, experiments.get(tx, experiment.id))
+        if again.state is not ExperimentState.RUNNING:
+            return again
+        return again.model_copy(update={"state": ExperimentState.INTERRUPTED})
+
+
+def trial_model(trial: records.Trial) -> Trial:
+    return Trial(**_common(trial))
+
+
+def report_model(metric: records.Metric) -> Report:
+    return Report(**{field.name: getattr(metric, field.name) for field in fields(metric)})
+
+
+def duration(trial: records.Trial) -> float | None:
+    """Seconds from the trial's first start to its end."""
+    if trial.started is None or trial.ended is None:
+        return None
+    return round(records.seconds(trial.ended) - records.seconds(trial.started), 3)
+
+
+def optimize_mode(experiment: StoredExperiment) -> OptimizeMode:
+    arguments = experiment.config.get("tuner", {}).get("classArgs", {})
+    return OptimizeMode(arguments.get("optimize_mode") or OptimizeMode.MAXIMIZE)
+
+
+def _common(trial: records.Trial) -> dict[str, records.JSON]:
+    return {name: getattr(trial, name) for name in Trial.model_fields}
+
+
+def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
+    return Experiment(
+        id=stored.id,
+        name=stored.name,
+        state=stored.state,
+        created=stored.created,
+        ended=stored.ended,
+        duration=round(stored.active_seconds, 3),
+        message=stored.message,
+        trials=trials.counts(tx, stored.id),
+        optimize_mode=optimize_mode(stored),
+        best=_best(tx, stored),
+        limits=Limits(**{name: stored.config.get(name) for name in Limits.model_fields}),
+    )
+
+
+def _best(tx: Connection, experiment: StoredExperiment) -> Trial | None:
+    descending = optimize_mode(experiment) is OptimizeMode.MAXIMIZE
+    succeeded = [TrialState.SUCCEEDED]
+    found = trials.page(tx, experiment.id, limit=1, states=succeeded, sort="value", descending=descending)
+    return trial_model(found[0]) if found and found[0].value is not None else None
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise UsageError(f"given the limit {limit}; expected 1 to {MAX_PAGE}")
+
+
+def _parse_sort(sort: str) -> tuple[trials.Sort, bool]:
+    match sort.removeprefix("-"):
+        case ("number" | "value" | "started") as column:
+            return column, sort.startswith("-")
+        case _:
+            raise UsageError(f"given the sort {sort[:40]!r}; expected number, value or started, or -value and so on")
+
+
+def _position(cursor: str | None, sort: str, column: trials.Sort) -> trials.Position | None:
+    if not cursor:
+        return None
+    value, number = cursors.decode(cursor, f"trials {sort}", _CURSOR_TYPES[column], [int])
+    return trials.Position(value, number)

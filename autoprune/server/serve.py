@@ -1,0 +1,155 @@
+"""Running the application in this process: a port that is free, the names it goes by, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import uvicorn
+
+from autoprune.errors import UsageError
+from autoprune.server.app import create_app
+from autoprune.store import Workspace
+
+LOOPBACK = "127.0.0.1"
+_TRIES = 100
+_WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is, and what opens it. `url` is a link that logs a browser in."""
+
+    url: str
+    port: int
+    token: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def serve(
+    workspace: Workspace,
+    token: str,
+    announce: Callable[[Address], None],
+    *,
+    host: str = LOOPBACK,
+    port: int = 8080,
+    with_parent: bool = False,
+) -> None:
+    """Serve until a signal comes; `announce` is called once requests are answered.
+
+    `with_parent` also ends when stdin does, or when the process that started this one has gone.
+    """
+    parent = os.getppid()
+    with bind(host, port) as listener:
+        bound: int = listener.getsockname()[1]
+        app = create_app(workspace, token, [f"{name}:{bound}" for name in _names(host)])
+        address = Address(f"http://{_shown(host)}:{bound}/?token={quote(token, safe='')}", bound, token)
+        server = _Server(_config(app), lambda: announce(address))
+        if with_parent:
+            threading.Thread(target=_end_with_parent, args=(server, parent), daemon=True).start()
+        server.run(sockets=[listener])
+
+
+def is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket on the first free port from `port` upward; 0 leaves the choice to the system."""
+    for candidate in range(port, min(port + _TRIES, 65536)) if port else [0]:
+        listener = socket.socket(_family(host), socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise UsageError(f"cannot serve on {host}:{candidate}: {error.strerror}") from None
+        else:
+            return listener
+    raise UsageError(f"no port from {port} to {port + _TRIES - 1} is free; give another --port")
+
+
+class _Server(uvicorn.Server):
+    """Says when it has started."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._tell()
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+
+
+def _end_with_parent(server: uvicorn.Server, parent: int) -> None:
+    while not server.should_exit:
+        readable, _, _ = select.select([sys.stdin], [], [], _WATCH_SECONDS)
+        ended = bool(readable) and not os.read(sys.stdin.fileno(), 4096)
+        if ended or os.getppid() != parent:
+            server.should_exit = True
+
+
+def _names(host: str) -> set[str]:
+    """What a client may call this server."""
+    if is_loopback(host):
+        return {LOOPBACK, "localhost", "[::1]"}
+    if not _is_address(host) or not ipaddress.ip_address(host).is_unspecified:
+        return {_shown(host)}
+    addresses = [address for card in psutil.net_if_addrs().values() for address in card]
+    internet = [found.address for found in addresses if found.family in (socket.AF_INET, socket.AF_INET6)]
+    return {"localhost", socket.gethostname(), *(_bracketed(address) for address in internet)}
+
+
+def _shown(host: str) -> str:
+    """The host as it stands in a link; where all of this machine's addresses are served, its name."""
+    unspecified = _is_address(host) and ipaddress.ip_address(host).is_unspecified
+    return socket.gethostname() if unspecified else _bracketed(host)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    try:
+        return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][0]
+    except OSError:
+        raise UsageError(f"given the host {host!r}; expected a name or address of this machine") from None

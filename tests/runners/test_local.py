@@ -1,0 +1,181 @@
+"""Processes: whole trees die, nothing is left, threads are shared out fairly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoprune.protocol import ATTEMPT_VARIABLE
+from autoprune.records import Exit, TrialSpec
+from autoprune.runners import _gpus
+from autoprune.runners.base import Started, read_exit
+from autoprune.runners.local import LocalRunner
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open("daemon.pid", "w").write(str(os.getpid()))
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+while not (os.path.exists("daemon.pid") and open("daemon.pid").read()):
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def runner() -> Iterator[LocalRunner]:
+    runner = LocalRunner(2)
+    yield runner
+    runner.close()
+
+
+def spec(tmp_path: Path, command: str, gpus: int = 0, number: int = 0) -> TrialSpec:
+    return TrialSpec(
+        experiment="exp-1",
+        number=number,
+        attempt=0,
+        command=command,
+        code_directory=tmp_path,
+        folder=tmp_path / str(number) / "0",
+        output=tmp_path / "output",
+        parameters={},
+        gpus=gpus,
+    )
+
+
+def finish(runner: LocalRunner) -> Exit:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for ended in runner.wait(1.0):
+            return ended.exit
+    pytest.fail("the trial did not end")
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_for(path: Path) -> int:
+    while not (path.exists() and path.read_text().strip()):
+        time.sleep(0.01)
+    return int(path.read_text())
+
+
+def test_shell_commands_are_shell_commands(runner: LocalRunner, tmp_path: Path) -> None:
+    trial = spec(tmp_path, "X=1; echo $X $((1 + 2)) | cat; exit 4")
+    runner.start(trial)
+    assert finish(runner) == Exit(4)
+    assert (trial.folder / "stdout").read_text() == "1 3\n"
+
+
+def test_python_is_this_python(runner: LocalRunner, tmp_path: Path) -> None:
+    trial = spec(tmp_path, "python -c 'import sys; print(sys.prefix)'")
+    runner.start(trial)
+    finish(runner)
+    assert (trial.folder / "stdout").read_text().strip() == sys.prefix
+
+
+def test_a_signal_is_not_an_exit_code(runner: LocalRunner, tmp_path: Path) -> None:
+    trial = spec(tmp_path, "kill -9 $$")
+    runner.start(trial)
+    assert finish(runner) == Exit(None, 9)
+    assert read_exit(trial.folder) == Exit(None, 9)
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_kill_takes_the_tree(runner: LocalRunner, tmp_path: Path, now: bool) -> None:
+    command = "sh -c 'sh -c \"echo \\$\\$ > grandchild.pid; sleep 1000\" & sleep 1000' & trap '' TERM; sleep 1000; sleep 1000"
+    started = runner.start(spec(tmp_path, command))
+    grandchild = wait_for(tmp_path / "grandchild.pid")
+    assert alive(grandchild)
+    runner.kill(0, now=True) if now else runner.kill(0)
+    runner.kill(0, now=True)
+    finish(runner)
+    assert not alive(grandchild)
+    assert not alive(started.pid)
+
+
+def test_what_a_trial_leaves_behind_dies_with_it(runner: LocalRunner, tmp_path: Path) -> None:
+    (tmp_path / "trial.py").write_text(DAEMON)
+    runner.start(spec(tmp_path, "python trial.py"))
+    assert finish(runner) == Exit(0)
+    assert not alive(int((tmp_path / "daemon.pid").read_text()))
+
+
+def test_reclaim_ends_a_dead_managers_trial(runner: LocalRunner, tmp_path: Path) -> None:
+    folder = tmp_path / "0" / "0"
+    orphan = subprocess.Popen(
+        ["sleep", "1000"], start_new_session=True, env={**os.environ, ATTEMPT_VARIABLE: str(folder)}
+    )
+    runner.reclaim(folder, Started(orphan.pid, psutil.Process(orphan.pid).create_time()))
+    assert orphan.wait() == -signal.SIGKILL
+
+
+def test_reclaim_spares_a_process_that_got_the_same_id(runner: LocalRunner, tmp_path: Path) -> None:
+    innocent = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    try:
+        created = psutil.Process(innocent.pid).create_time()
+        runner.reclaim(tmp_path / "0" / "0", Started(innocent.pid, created - 100.0))
+        assert innocent.poll() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
+
+
+def test_cores_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    monkeypatch.setattr("autoprune.runners.local._cores", lambda: 8)
+    runner = LocalRunner(3)
+    trial = spec(tmp_path, "echo $OMP_NUM_THREADS $MKL_NUM_THREADS $OMP_WAIT_POLICY")
+    runner.start(trial)
+    finish(runner)
+    runner.close()
+    assert (trial.folder / "stdout").read_text() == "2 7 passive\n"
+
+
+def test_gpus_are_given_out_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_gpus, "find", lambda: ("GPU-a", "GPU-b", "GPU-c"))
+    runner = LocalRunner(4)
+    assert runner.check(3) is None
+    assert "3 GPUs" in (runner.check(4) or "")
+    assert runner.slots(1) == 3
+    assert runner.slots(2) == 1
+    trials = [spec(tmp_path, "echo $CUDA_VISIBLE_DEVICES; sleep 0.2", gpus=1, number=number) for number in range(3)]
+    for trial in trials:
+        runner.start(trial)
+    for _ in trials:
+        finish(runner)
+    runner.close()
+    given = {(trial.folder / "stdout").read_text().strip() for trial in trials}
+    assert given == {"GPU-a", "GPU-b", "GPU-c"}
+
+
+def test_a_machine_without_gpus_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_gpus, "find", lambda: ())
+    runner = LocalRunner(1)
+    assert runner.check(0) is None
+    assert "no GPU" in (runner.check(1) or "")
+    runner.close()
+
+
+def test_no_descriptors_leak(runner: LocalRunner, tmp_path: Path) -> None:
+    process = psutil.Process()
+    runner.start(spec(tmp_path, "true"))
+    finish(runner)
+    before = process.num_fds()
+    for number in range(1, 6):
+        runner.start(spec(tmp_path, "true", number=number))
+        finish(runner)
+    assert process.num_fds() == before
