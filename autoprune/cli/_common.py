@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from autoprune.results import Results
     from autoprune.store import Store, Workspace
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -45,6 +46,11 @@ def experiment_option(function: Function) -> Function:
     )(function)
 
 
+def number_argument(function: Function) -> Function:
+    """`NUMBER`, as the parameter `number: int`: a trial's."""
+    return click.argument("number", type=click.IntRange(0, 2**31 - 1))(function)
+
+
 def examples(*lines: str) -> str:
     """An epilog of examples, one a line, which click leaves as they are."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
@@ -61,6 +67,15 @@ def opened(workspace: Path | None) -> Iterator[tuple[Workspace, Store]]:
         yield place, store
     finally:
         store.close()
+
+
+@contextmanager
+def reading(workspace: Path | None) -> Iterator[Results]:
+    """The results of the workspace in force."""
+    from autoprune.results import Results
+
+    with opened(workspace) as (place, store):
+        yield Results(place, store)
 
 
 def print_json(value: BaseModel | Any) -> None:

@@ -5,6 +5,6 @@ The command line's `--json` and the REST API show the same models (`models`), ma
 """
 
 from autoprune.results.export import write_csv, write_json
-from autoprune.results.reader import MAX_PAGE, NoBestError, Results
+from autoprune.results.reader import MAX_PAGE, NoBestError, Results, best
 
-__all__ = ["MAX_PAGE", "NoBestError", "Results", "write_csv", "write_json"]
+__all__ = ["MAX_PAGE", "NoBestError", "Results", "best", "write_csv", "write_json"]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from autoprune.records import JSON, Trial
 from autoprune.results.models import ExportedTrial, clean
-from autoprune.results.reader import Results, duration, report_model, trial_model
+from autoprune.results.reader import Results, elapsed, report_model, trial_model
 from autoprune.store import experiments, metrics, trials
 
 FORMAT = "autoprune-experiment"
@@ -48,7 +48,7 @@ def write_csv(results: Results, id: str | None, file: TextIO) -> None:
         writer.writerow([*("number", "state", "value", "duration"), *(_cell(column) for column in columns)])
         for trial in _all(tx, experiment):
             leaves = {**dict(_leaves("param", trial)), **dict(_leaves("metric", trial))}
-            row = [trial.number, trial.state.value, clean(trial.value), duration(trial)]
+            row = [trial.number, trial.state.value, clean(trial.value), elapsed(trial.started, trial.ended)]
             writer.writerow([_cell(cell) for cell in [*row, *(leaves.get(column) for column in columns)]])
 
 

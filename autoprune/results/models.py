@@ -45,7 +45,7 @@ class Page(Model, Generic[T]):
     """Part of a list; `next` is the cursor of the part that follows, null at the end."""
 
     items: list[T]
-    next: str | None = Field(None, description="Give it as `cursor` to get what follows; null at the end.")
+    next: str | None = Field(default=None, description="Give it as `cursor` to get what follows; null at the end.")
 
 
 class Trial(Model):
@@ -100,10 +100,10 @@ class Report(Model):
 class Limits(Model):
     """What the experiment may use, by the names of the configuration; null where there is no limit."""
 
-    trialConcurrency: int | None = Field(None, examples=[2])
-    maxTrialNumber: int | None = Field(None, examples=[100])
-    maxExperimentDuration: Number = Field(None, description="Seconds.", examples=[3600.0])
-    maxTrialDuration: Number = Field(None, description="Seconds.", examples=[None])
+    trialConcurrency: int | None = Field(default=None, examples=[2])
+    maxTrialNumber: int | None = Field(default=None, examples=[100])
+    maxExperimentDuration: Number = Field(default=None, description="Seconds.", examples=[3600.0])
+    maxTrialDuration: Number = Field(default=None, description="Seconds.", examples=[None])
 
 
 class Experiment(Model):

@@ -34,6 +34,11 @@ class Results:
     workspace: Workspace
     store: Store
 
+    def resolve(self, id: str | None = None) -> str:
+        """The whole id."""
+        with self.store.read() as tx:
+            return experiments.resolve(tx, id)
+
     def experiments(self, *, limit: int = MAX_PAGE, cursor: str | None = None) -> Page[Experiment]:
         """Newest first."""
         _check_limit(limit)
@@ -86,7 +91,9 @@ class Results:
             trial = trials.get(tx, experiment, number)
             attempts = trials.attempts(tx, experiment, number)
         runs = [Attempt(**{name: getattr(attempt, name) for name in Attempt.model_fields}) for attempt in attempts]
-        return TrialDetail(**_common(trial), created=trial.created, duration=duration(trial), runs=runs)
+        return TrialDetail(
+            **_common(trial), created=trial.created, duration=elapsed(trial.started, trial.ended), runs=runs
+        )
 
     def reports(self, id: str | None, number: int, *, limit: int = MAX_PAGE, cursor: str | None = None) -> Page[Report]:
         """All that a trial reported, of all its attempts, in order."""
@@ -105,10 +112,10 @@ class Results:
         """The succeeded trial of the best value; of equal ones, the first."""
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
-            best = _best(tx, experiment)
-        if best is None:
+            found = _best(tx, experiment)
+        if found is None:
             raise NoBestError(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
-        return best
+        return trial_model(found)
 
     def _seen(self, experiment: Experiment) -> Experiment:
         """With INTERRUPTED in place of RUNNING where no manager runs it.
@@ -125,6 +132,12 @@ class Results:
         return again.model_copy(update={"state": ExperimentState.INTERRUPTED})
 
 
+def best(store: Store, experiment: str) -> records.Trial | None:
+    """The succeeded trial of the best value, as a record; None where none has succeeded."""
+    with store.read() as tx:
+        return _best(tx, experiments.get(tx, experiment))
+
+
 def trial_model(trial: records.Trial) -> Trial:
     return Trial(**_common(trial))
 
@@ -133,11 +146,11 @@ def report_model(metric: records.Metric) -> Report:
     return Report(**{field.name: getattr(metric, field.name) for field in fields(metric)})
 
 
-def duration(trial: records.Trial) -> float | None:
-    """Seconds from the trial's first start to its end."""
-    if trial.started is None or trial.ended is None:
+def elapsed(started: str | None, ended: str | None) -> float | None:
+    """Seconds from one time to another, None where one is missing."""
+    if started is None or ended is None:
         return None
-    return round(records.seconds(trial.ended) - records.seconds(trial.started), 3)
+    return round(records.seconds(ended) - records.seconds(started), 3)
 
 
 def optimize_mode(experiment: StoredExperiment) -> OptimizeMode:
@@ -160,16 +173,16 @@ def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
         message=stored.message,
         trials=trials.counts(tx, stored.id),
         optimize_mode=optimize_mode(stored),
-        best=_best(tx, stored),
+        best=trial_model(found) if (found := _best(tx, stored)) else None,
         limits=Limits(**{name: stored.config.get(name) for name in Limits.model_fields}),
     )
 
 
-def _best(tx: Connection, experiment: StoredExperiment) -> Trial | None:
+def _best(tx: Connection, experiment: StoredExperiment) -> records.Trial | None:
     descending = optimize_mode(experiment) is OptimizeMode.MAXIMIZE
     succeeded = [TrialState.SUCCEEDED]
     found = trials.page(tx, experiment.id, limit=1, states=succeeded, sort="value", descending=descending)
-    return trial_model(found[0]) if found and found[0].value is not None else None
+    return found[0] if found and found[0].value is not None else None
 
 
 def _check_limit(limit: int) -> None:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import groupby
 from statistics import NormalDist
 from typing import TypeAlias, TypeGuard
 
@@ -67,9 +65,14 @@ class RandInt:
     def contains(self, value: object) -> bool:
         return is_number(value) and isinstance(value, int) and self.low <= value < self.high
 
-    def values(self) -> Iterator[int]:
-        """Every value, ascending."""
-        return iter(range(self.low, self.high))
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return self.high - self.low
+
+    def at(self, index: int) -> int:
+        """The values in ascending order, from 0 up to `count`."""
+        return self.low + index
 
 
 @dataclass(frozen=True)
@@ -107,18 +110,23 @@ class Uniform:
         return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
 
     def contains(self, value: object) -> bool:
-        return (
-            is_number(value)
-            and self.low <= value <= self.high
-            and (self.q is None or value == self.round(value))
-        )
+        return is_number(value) and self.low <= value <= self.high and (self.q is None or value == self.round(value))
 
-    def values(self) -> Iterator[float] | None:
-        """Every value, ascending, each once; None without a step."""
-        if self.q is None:
-            return None
-        steps = range(round(self.low / self.q), round(self.high / self.q) + 1)
-        return (value for value, _ in groupby(self.round(step * self.q) for step in steps))
+    @property
+    def steps(self) -> range | None:
+        """Which multiples of q there are, where the first and last may be clipped; None without a step."""
+        return None if self.q is None else range(round(self.low / self.q), round(self.high / self.q) + 1)
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None without a step."""
+        return None if self.steps is None else self.steps.stop - self.steps.start
+
+    def at(self, index: int) -> float:
+        """With a step, the values in ascending order, from 0 up to `count`."""
+        assert self.steps is not None
+        assert self.q is not None
+        return self.round(float(Decimal(repr(self.q)) * (self.steps.start + index)))
 
 
 @dataclass(frozen=True)
@@ -166,9 +174,10 @@ class Normal:
             return False
         return value == self.round(value) if self.q is not None else value > 0 or not self.log
 
-    def values(self) -> None:
-        """Infinitely many, even with a step."""
-        return
+    @property
+    def count(self) -> None:
+        """Infinitely many values, even with a step."""
+        return None
 
     @property
     def _normal(self) -> NormalDist:
@@ -176,7 +185,7 @@ class Normal:
 
 
 Leaf: TypeAlias = RandInt | Uniform | Normal
-"""A numeric dimension: `kind`, `low`, `high`, `log`, `q`, `round`, `from_unit`, `to_unit`, `contains`, `values`."""
+"""A numeric dimension: `kind`, `low`, `high`, `log`, `q`, `round`, `from_unit`, `to_unit`, `contains`, `count`."""
 
 
 def _kind(base: str, log: bool, q: float | None) -> str:

@@ -168,9 +168,9 @@ class _Parser:
             self.step(kind, first, second, numbers[2], marks[2], path)
 
     def bounds(self, kind: str, low: float, high: float, node: Items, path: str) -> None:
-        given = f"[{low:.17g}, {high:.17g}]"
+        given = f"[{low!r}, {high!r}]"
         if low > high:
-            self.problem(path, given, "low below high", node.mark, f"swap them: [{high:.17g}, {low:.17g}]")
+            self.problem(path, given, "low below high", node.mark, f"swap them: [{high!r}, {low!r}]")
         elif low == high:
             remedy = "high is exclusive" if kind == "randint" else "for a fixed value use choice"
             self.problem(path, given, "low below high", node.mark, remedy)
@@ -261,19 +261,11 @@ def _atoms(option: Option) -> list[Constant | Branch | Leaf]:
 
 def _overlap(a: Constant | Branch | Leaf, b: Constant | Branch | Leaf) -> bool:
     """Whether some value could come from either; two ranges count as overlapping where their bounds do."""
-    match a, b:
-        case Branch(name=x), Branch(name=y):
-            return x == y
-        case (Branch(), _) | (_, Branch()):
-            return False
-        case Constant(value=x), Constant(value=y):
-            return same(x, y)
-        case Constant(value=x), leaf:
-            return leaf.contains(x)
-        case leaf, Constant(value=y):
-            return leaf.contains(y)
-        case one, other:
-            return one.low <= other.high and other.low <= one.high
+    if isinstance(a, Branch) or isinstance(b, Branch):
+        return isinstance(a, Branch) and isinstance(b, Branch) and a.name == b.name
+    if isinstance(a, Constant):
+        return same(a.value, b.value) if isinstance(b, Constant) else b.contains(a.value)
+    return a.contains(b.value) if isinstance(b, Constant) else a.low <= b.high and b.low <= a.high
 
 
 def _holds_table(node: Node) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 from starlette.responses import RedirectResponse, Response
 
 import autoprune
@@ -22,6 +21,20 @@ Lists come in pages: `{"items": [...], "next": CURSOR}`. Give `next` as `cursor`
 null. Errors are RFC 9457 problems. Times are RFC 3339 in UTC. Numbers that are not finite are null."""
 
 
+class _Application(FastAPI):
+    """FastAPI whose OpenAPI document gives errors the media type they have."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            for path in super().openapi()["paths"].values():
+                for operation in path.values():
+                    for status, response in operation["responses"].items():
+                        if status >= "400":
+                            response["content"] = {problems.MEDIA_TYPE: response["content"].pop("application/json")}
+        assert self.openapi_schema is not None
+        return self.openapi_schema
+
+
 def create_app(workspace: Workspace, token: str, hosts: Iterable[str]) -> FastAPI:
     """The API over a workspace that exists. `hosts` are the names (`host:port`) it answers to."""
     store = workspace.open()
@@ -32,7 +45,7 @@ def create_app(workspace: Workspace, token: str, hosts: Iterable[str]) -> FastAP
         yield
         store.close()
 
-    app = FastAPI(
+    app = _Application(
         title="autoprune",
         version=autoprune.__version__,
         description=_DESCRIPTION,
@@ -48,11 +61,10 @@ def create_app(workspace: Workspace, token: str, hosts: Iterable[str]) -> FastAP
     app.add_api_route(LOGIN, _login(access), include_in_schema=False)
     app.add_middleware(Guard, access=access)
     problems.install(app)
-    app.__dict__["openapi"] = lambda: _openapi(app)
     return app
 
 
-def _login(access: Access) -> Any:
+def _login(access: Access) -> Callable[[Request], Awaitable[Response]]:
     async def login(request: Request) -> Response:
         """Where the printed link leads: the token moves from the address into a cookie."""
         response = RedirectResponse(f"{routes.PREFIX}/experiments", status_code=303)
@@ -61,16 +73,3 @@ def _login(access: Access) -> Any:
         return response
 
     return login
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with errors under the media type they have."""
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        for path in schema["paths"].values():
-            for operation in path.values():
-                for status, response in operation["responses"].items():
-                    if status >= "400":
-                        response["content"] = {problems.MEDIA_TYPE: response["content"].pop("application/json")}
-        app.openapi_schema = schema
-    return app.openapi_schema

@@ -30,11 +30,11 @@ class Invalid(Model):
 class Problem(Model):
     """What went wrong (RFC 9457)."""
 
-    type: str = Field("about:blank", description="Always `about:blank`: the status says it.")
+    type: str = Field(default="about:blank", description="Always `about:blank`: the status says it.")
     title: str = Field(examples=["Not Found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["experiment digits-300131-k3zq has no trial 7; it has 0 to 6"])
-    errors: list[Invalid] | None = Field(None, description="With status 422: each part that is wrong.")
+    errors: list[Invalid] | None = Field(default=None, description="With status 422: each part that is wrong.")
 
 
 RESPONSES = {

@@ -6,7 +6,6 @@ import json
 import select
 import subprocess
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,61 +16,61 @@ from autoprune.store import Workspace
 class ServerProcess:
     """A server for a workspace, in a session of its own so that Ctrl-C at the terminal is not meant for it.
 
-    with ServerProcess(workspace) as server:
+    with ServerProcess.start(workspace) as server:
         print(server.url)
     """
 
-    def __init__(self, workspace: Workspace, port: int = 8080, log: Path | None = None) -> None:
-        self.url = ""
-        self._workspace = workspace
-        self._port = port
-        self._log = log or workspace.root / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
+        self._process = process
+        self.url = url
 
-    def start(self, patience: float = 60.0) -> str:
-        """Start it and wait until it answers; the link that logs a browser in."""
-        command = [sys.executable, "-m", "autoprune.server", "--with-parent", "--port", str(self._port)]
-        command += ["--workspace", str(self._workspace.root)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-        line = self._first_line(patience)
+    @classmethod
+    def start(cls, workspace: Workspace, port: int = 8080, *, patience: float = 60.0) -> Self:
+        """Start one on the first free port from `port` upward, and wait until it answers.
+
+        `url` is then the link that logs a browser in. What the server has to say is in the workspace's `server.log`.
+        """
+        command = [sys.executable, "-m", "autoprune.server", "--with-parent", "--port", str(port)]
+        command += ["--workspace", str(workspace.root)]
+        path = workspace.root / "server.log"
+        with path.open("ab") as log:
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True)
+        line = _first_line(process, patience)
         if not line:
-            self.stop()
-            raise AutopruneError(f"the results server did not start; its log is {self._log}")
-        self.url = str(json.loads(line)["url"])
-        return self.url
+            _end(process)
+            raise AutopruneError(f"the results server did not start; its log is {path}")
+        return cls(process, json.loads(line)["url"])
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process.poll() is None
 
-    def stop(self, patience: float = 3.0) -> None:
-        """End it. Does nothing where it has not been started or has ended."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    def _first_line(self, patience: float) -> bytes:
-        """Empty where none came in time, or the server ended without one."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], patience)
-        return self._process.stdout.readline() if readable else b""
+    def stop(self) -> None:
+        """End it; may be called again."""
+        _end(self._process)
 
     def __enter__(self) -> Self:
-        self.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+def _first_line(process: subprocess.Popen[bytes], patience: float) -> bytes:
+    """Empty where none came in time, or the server ended without one."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], patience)
+    return process.stdout.readline() if readable else b""
+
+
+def _end(process: subprocess.Popen[bytes], patience: float = 3.0) -> None:
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

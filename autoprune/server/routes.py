@@ -41,7 +41,9 @@ Id = Annotated[str, Path(max_length=200, description="An experiment's id, or the
 TrialNumber = Annotated[int, Path(ge=0, le=_LARGEST_NUMBER)]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many items at most.")]
 Cursor = Annotated[str | None, Query(max_length=1000, description="`next` of the page before.")]
-States = Annotated[list[TrialState], Query(description="Only trials in this state; may be repeated.")]
+States = Annotated[
+    list[TrialState], Query(default_factory=list, description="Only trials in this state; may be repeated.")
+]
 Order = Annotated[
     str,
     Query(
@@ -80,10 +82,10 @@ def get_best(results: Source, id: Id) -> Trial:
 def list_trials(
     results: Source,
     id: Id,
+    state: States,
+    sort: Order = "number",
     limit: Limit = 100,
     cursor: Cursor = None,
-    state: States = [],  # noqa: B006  FastAPI reads the default and copies it.
-    sort: Order = "number",
 ) -> Page[Trial]:
     """Trials, a page at a time. Trials without the value they are sorted by come last."""
     return results.trials(id, states=state, sort=sort, limit=limit, cursor=cursor)

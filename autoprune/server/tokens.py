@@ -50,6 +50,7 @@ def _read(file: Path) -> str:
 def _checked(token: str, where: str) -> str:
     if not _GOOD.match(token):
         raise UsageError(
-            f"the token in {where} has {len(token)} characters; expected 32 to 512 letters, digits and any of . _ ~ + / = -"
+            f"given a token of {len(token)} characters in {where}; "
+            "expected 32 to 512 of letters, digits and . _ ~ + / = -"
         )
     return token

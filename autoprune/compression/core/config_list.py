@@ -7,7 +7,7 @@ of `Key`s; the selectors are the same for all. `targets` matches entries against
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -39,10 +39,14 @@ class Key:
     spellings: tuple[str, ...] = ()
     instead_of: str | None = None
     with_key: str | None = None
+    needed: bool = True
 
     @property
     def required(self) -> bool:
-        return self.default is None and self.instead_of is None and self.with_key is None
+        return self.needed and self.default is None and self.instead_of is None and self.with_key is None
+
+    def optional(self) -> Key:
+        return replace(self, needed=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,9 +81,7 @@ def sparsity_key(
 
 
 def integer_key(name: str, *, least: int, default: int | None = None) -> Key:
-    return Key(
-        name, f"a whole number, {least} or more", lambda value: is_integer(value) and value >= least, default
-    )
+    return Key(name, f"a whole number, {least} or more", lambda value: is_integer(value) and value >= least, default)
 
 
 def pooled_keys(instead_of: str) -> tuple[Key, ...]:
@@ -130,7 +132,12 @@ def read(given: object, keys: Sequence[Key]) -> tuple[list[Entry], list[Problem]
 
 
 def read_entry(
-    where: str, item: Mapping[Any, Any], keys: Sequence[Key], problems: list[Problem], *, selectors: bool = True
+    where: str,
+    item: Mapping[Any, Any],
+    keys: Sequence[Key],
+    problems: list[Problem],
+    *,
+    selectors: bool = True,
 ) -> Entry:
     """One entry; what is wrong with it is added to `problems`."""
     spelled = {name: key.name for key in keys for name in key.names}
@@ -150,7 +157,9 @@ def read_entry(
         else:
             values[target], source[target] = value, name
     exclude = _flag(where, values, problems)
-    selected = {name: _names(f"{where}.{source[name]}", values[name], problems) for name in _SELECTORS if name in values}
+    selected = {
+        name: _names(f"{where}.{source[name]}", values[name], problems) for name in _SELECTORS if name in values
+    }
     if exclude and not selected:
         problems.append(Problem(where, "no selector", f"one of {', '.join(_SELECTORS)}: which layers to exclude"))
     settings = _settings(where, values, source, keys, problems, complete=not exclude)
@@ -196,7 +205,7 @@ def _settings(
                 problems.append(Problem(f"{where}.{source[key.name]}", repr(values[key.name]), key.expected))
             else:
                 settings[key.name] = values[key.name]
-            if key.instead_of in values:
+            if key.instead_of is not None and key.instead_of in values:
                 problems.append(Problem(where, f"both {source[key.instead_of]} and {key.name}", "one of them"))
             if key.with_key is not None and key.with_key not in values:
                 problems.append(Problem(where, f"{key.name} alone", f"{key.with_key} beside it, which it caps"))

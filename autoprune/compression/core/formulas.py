@@ -10,9 +10,7 @@ def pruned_count(size: int, sparsity: float) -> int:
     return math.floor(size * sparsity + 1e-9)
 
 
-def agp_sparsity(
-    epoch: int, initial: float, final: float, start_epoch: int, end_epoch: int, frequency: int
-) -> float:
+def agp_sparsity(epoch: int, initial: float, final: float, start_epoch: int, end_epoch: int, frequency: int) -> float:
     """Zhu and Gupta (2017), equation 1, as a pure function of the epoch.
 
     Epochs between two updates have the sparsity of the earlier one. The target holds from `end_epoch` on, even

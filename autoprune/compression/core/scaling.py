@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
 
+from autoprune.compression.core.config_list import is_integer, is_number
 from autoprune.compression.core.errors import CompressionError, remedy
 from autoprune.compression.core.formulas import pruned_count
 
 _LEAST_DENSITY = 1e-9
 
 
-def scale_to_target(
-    sparsities: Mapping[str, float], sizes: Mapping[str, int], target: float
-) -> dict[str, float]:
+def scale_to_target(sparsities: Mapping[str, float], sizes: Mapping[str, int], target: float) -> dict[str, float]:
     """The sparsities whose pruned elements add up to `pruned_count(total size, target)`, to the element.
 
     Densities become min(1, lambda * density) with one lambda for all layers, and the elements that rounding
@@ -39,9 +37,7 @@ def _shares(sparsities: Mapping[str, float], sizes: Mapping[str, int], wanted: i
     density = {name: max(1.0 - float(value), _LEAST_DENSITY) for name, value in sparsities.items()}
 
     def keep(scale: float) -> dict[str, float]:
-        return {
-            name: min(float(sizes[name]), max(1.0, sizes[name] * scale * density[name])) for name in density
-        }
+        return {name: min(float(sizes[name]), max(1.0, sizes[name] * scale * density[name])) for name in density}
 
     low, high = 0.0, 2.0 / min(density.values())
     while low < (middle := (low + high) / 2) < high:
@@ -89,12 +85,12 @@ def _check(sparsities: Mapping[str, float], sizes: Mapping[str, int], target: fl
                 f"scale_to_target: given a size for {name!r} but no sparsity; expected the same layers in both, "
                 f"so that the total is unambiguous (leave {name!r} out of the sizes if it is not pruned)"
             )
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < 0:
+        if not is_integer(size) or size < 0:
             raise CompressionError(
                 f"scale_to_target: given size {size!r} for {name!r}; expected a whole number, 0 or more"
             )
     for name, value in sparsities.items():
-        if not _is_number(value) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise CompressionError(
                 f"scale_to_target: given sparsity {value!r} for {name!r}; expected a number from 0 to 1"
             )
@@ -104,13 +100,9 @@ def _check(sparsities: Mapping[str, float], sizes: Mapping[str, int], target: fl
 def _check_target(target: float, sizes: list[int]) -> None:
     total = sum(sizes)
     most = total - sum(1 for size in sizes if size)
-    if not _is_number(target) or not 0 <= target <= 1 or pruned_count(total, target) > most:
+    if not is_number(target) or not 0 <= target <= 1 or pruned_count(total, target) > most:
         highest = _sparsity(total, most)
         raise CompressionError(
             f"scale_to_target: given target {target!r}; expected a number from 0 to {highest:.10g}, the reachable "
             f"range: {total} elements in {len(sizes)} layers, each of which keeps at least one"
         )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -101,7 +101,8 @@ class Masked:
             self.parameter.grad = _mask_sparse(gradient, self.kept())
 
     def release(self) -> None:
-        self._handle.remove()
+        if self._handle is not None:
+            self._handle.remove()
         _masked.pop(id(self.parameter), None)
 
     def _change(self, votes: dict[str, Tensor]) -> None:
@@ -114,8 +115,7 @@ class Masked:
     def _erase(self, values: Tensor) -> None:
         integer = _INTEGERS[values.element_size()]
         if self._bits is None or self._bits.dtype != integer or self._bits.device != values.device:
-            like = self.parameter.detach()
-            self._bits = torch.zeros_like(like, dtype=integer, device=values.device).sub_(self.kept().to(values.device))
+            self._bits = self.kept().to(values.device, integer).neg_()
         values.view(integer).bitwise_and_(self._bits)
 
     def _follow(self) -> Tensor:
@@ -129,15 +129,21 @@ class _Site:
 
     def __init__(self, module: nn.Module) -> None:
         self.masked: dict[str, Masked] = {}
-        self.hook = module.register_load_state_dict_post_hook(_after_load)
+        register: Any = module.register_load_state_dict_post_hook
+        self.hook: RemovableHandle = register(_after_load)
 
 
 _masked: WeakValueDictionary[int, Masked] = WeakValueDictionary()
 
 
+def _site(module: nn.Module) -> _Site | None:
+    site: _Site | None = module.__dict__.get(_ATTRIBUTE)
+    return site
+
+
 def find(module: nn.Module, name: str) -> Masked | None:
     """What masks the parameter `name` of this very module, if anything."""
-    site = module.__dict__.get(_ATTRIBUTE)
+    site = _site(module)
     return _current(module, site, name) if site is not None and name in site.masked else None
 
 
@@ -145,7 +151,7 @@ def attach(module: nn.Module, name: str) -> Masked:
     """The engine's hold on a parameter; a parameter that is masked already, here or elsewhere, has only one."""
     if (held := find(module, name)) is not None:
         return held
-    site = module.__dict__.get(_ATTRIBUTE)
+    site = _site(module)
     if site is None:
         site = module.__dict__[_ATTRIBUTE] = _Site(module)
     parameter = module.get_parameter(name)
@@ -157,21 +163,21 @@ def attach(module: nn.Module, name: str) -> Masked:
 def all_masked(model: nn.Module) -> Iterator[tuple[nn.Module, str, Masked]]:
     """Every masked parameter of a model, with the module it was found in."""
     for module in model.modules():
-        site = module.__dict__.get(_ATTRIBUTE)
-        for name in list(site.masked) if site is not None else ():
-            yield module, name, _current(module, site, name)
+        if (site := _site(module)) is not None:
+            for name in list(site.masked):
+                yield module, name, _current(module, site, name)
 
 
-def drop(model: nn.Module, owner: str, *, keep_zeros: bool) -> None:
-    """Withdraw a pruner from a model; a module that nobody masks any more is as it was before."""
+def drop(model: nn.Module, owner: str | None, *, keep_zeros: bool) -> None:
+    """Withdraw a pruner, or all, from a model; a module that nobody masks any more is as it was before."""
     for module, name, held in list(all_masked(model)):
-        if owner in held.votes:
-            held.drop_vote(owner, keep_zeros=keep_zeros)
+        for voter in [each for each in held.votes if owner in (each, None)]:
+            held.drop_vote(voter, keep_zeros=keep_zeros)
         if not held.votes:
             held.release()
-            site = module.__dict__[_ATTRIBUTE]
-            del site.masked[name]
-            if not site.masked:
+            if (site := _site(module)) is not None:
+                del site.masked[name]
+            if site is not None and not site.masked:
                 site.hook.remove()
                 del module.__dict__[_ATTRIBUTE]
 
@@ -186,8 +192,9 @@ def _current(module: nn.Module, site: _Site, name: str) -> Masked:
 
 
 def _after_load(module: nn.Module, _: object) -> None:
-    for name in list(module.__dict__[_ATTRIBUTE].masked):
-        _current(module, module.__dict__[_ATTRIBUTE], name).adopt()
+    if (site := _site(module)) is not None:
+        for name in list(site.masked):
+            _current(module, site, name).adopt()
 
 
 def _after_step(optimizer: Optimizer, _args: object, _kwargs: object) -> None:
@@ -203,11 +210,14 @@ def _after_gradient(parameter: Tensor) -> None:
         held.mask_gradient()
 
 
-def _hook_gradient(parameter: nn.Parameter) -> RemovableHandle:
+def _hook_gradient(parameter: nn.Parameter) -> RemovableHandle | None:
     """Hook the gradient, of a frozen parameter too: it may be thawed later."""
+    if not (parameter.is_floating_point() or parameter.is_complex()):
+        return None
     trains = parameter.requires_grad
-    parameter.requires_grad_(parameter.is_floating_point() or trains)
-    handle: RemovableHandle = parameter.register_post_accumulate_grad_hook(_after_gradient)
+    parameter.requires_grad_(True)
+    register: Any = parameter.register_post_accumulate_grad_hook
+    handle: RemovableHandle = register(_after_gradient)
     parameter.requires_grad_(trains)
     return handle
 
@@ -216,7 +226,7 @@ def _mask_sparse(gradient: Tensor, keep: Tensor) -> Tensor:
     gradient = gradient.coalesce()
     index = gradient.indices()
     values = torch.where(keep[tuple(index)], gradient.values(), 0)
-    return torch.sparse_coo_tensor(index, values, gradient.shape, is_coalesced=True)
+    return torch.sparse_coo_tensor(index, values, gradient.shape, check_invariants=False, is_coalesced=True)
 
 
 register_optimizer_step_post_hook(_after_step)

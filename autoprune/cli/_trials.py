@@ -1,0 +1,52 @@
+"""One trial, as `best` and `trial show` print it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from autoprune.cli._progress import number
+from autoprune.cli._tables import print_fields, print_heading
+from autoprune.records import JSON
+from autoprune.results.export import leaves
+from autoprune.results.models import Attempt, TrialDetail
+
+
+def show_trial(trial: TrialDetail, folder: Path) -> None:
+    print_fields(
+        [
+            ("trial", str(trial.number)),
+            ("state", trial.state.value),
+            ("value", number(trial.value)),
+            ("message", trial.message),
+            ("started", trial.started or ""),
+            ("ended", trial.ended or ""),
+            ("seconds", "" if trial.duration is None else f"{trial.duration:.1f}"),
+            ("folder", str(folder)),
+        ]
+    )
+    _section("parameters", trial.parameters)
+    _section("metrics", trial.metrics)
+    if len(trial.runs) > 1 or any(run.message for run in trial.runs):
+        print_heading("attempts")
+        print_fields([(f"  {run.attempt}", _ending(run)) for run in trial.runs])
+
+
+def _section(heading: str, tree: dict[str, JSON]) -> None:
+    if tree:
+        print_heading(heading)
+        print_fields([(f"  {path}", _value(value)) for path, value in leaves(tree)])
+
+
+def _value(value: JSON) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _ending(run: Attempt) -> str:
+    if run.ended is None:
+        return f"runs since {run.started}"
+    if run.signal is not None:
+        how = f"ended by signal {run.signal}"
+    else:
+        how = "ended unseen" if run.exit_code is None else f"exit code {run.exit_code}"
+    return f"{how} at {run.ended}" + (f": {run.message}" if run.message else "")

@@ -1,0 +1,31 @@
+"""Pruning for PyTorch: `from autoprune.compression.torch import LevelPruner`.
+
+Pruners resolve by name when they are first asked for: adding a file with a subclass of `Pruner` adds a pruner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autoprune.compression.torch import names as _names
+from autoprune.compression.torch.layers import LayerInfo as LayerInfo
+from autoprune.compression.torch.layers import layer_sizes as layer_sizes
+from autoprune.compression.torch.pruner import ConfigList as ConfigList
+from autoprune.compression.torch.pruner import Masks as Masks
+from autoprune.compression.torch.pruner import Pruner as Pruner
+from autoprune.compression.torch.pruner import achieved_sparsity as achieved_sparsity
+from autoprune.compression.torch.pruner import unwrap as unwrap
+
+_HERE = ("ConfigList", "LayerInfo", "Masks", "Pruner", "achieved_sparsity", "layer_sizes", "unwrap")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return __dir__()
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no {name!r}")
+    return _names.find(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_HERE, *_names.pruners()})

@@ -1,0 +1,52 @@
+"""Workspaces for all rooms that read one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sample_workspace import Sample, clock
+
+from autoprune.records import Exit, TrialState
+from autoprune.store import Workspace, trials
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Sample]:
+    """A workspace without experiments."""
+    workspace = Workspace(tmp_path / "autoprune-experiments")
+    store = workspace.create()
+    yield Sample(workspace, store)
+    store.close()
+
+
+@pytest.fixture
+def fresh(empty: Sample) -> Sample:
+    """An experiment without trials."""
+    empty.create()
+    return empty
+
+
+@pytest.fixture
+def sample(fresh: Sample) -> Sample:
+    """An experiment with trials in every state; 1 and 2 are equally good, 3 ran twice."""
+    for number, value in enumerate([0.9, 0.95, 0.95]):
+        fresh.succeed(number, value, {"prune_method": {"_name": "agp", "conv0_sparsity": number / 10}})
+    for number in range(3, 9):
+        fresh.add(number)
+    for number in (3, 4, 5, 7):
+        fresh.start(number)
+    with fresh.store.write() as tx:
+        trials.end_attempt(tx, fresh.id, 3, 0, clock(5), Exit(None, 9), "killed by signal 9")
+        trials.wait_again(tx, fresh.id, 3, "killed by signal 9")
+    fresh.start(3, attempt=1)
+    fresh.finish(3, TrialState.FAILED, message="exit code 1", attempt=1)
+    fresh.report(4, 0, None, final=True)
+    fresh.finish(4, TrialState.INVALID, message="not a finite number", values={"default": "NaN"})
+    fresh.report(5, 0, 0.99)
+    fresh.finish(5, TrialState.EARLY_STOPPED, 0.99)
+    with fresh.store.write() as tx:
+        trials.finish(tx, fresh.id, 6, TrialState.USER_CANCELED, clock(20), message="killed by command")
+    fresh.report(7, 0, 0.4)
+    return fresh
