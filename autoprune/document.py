@@ -151,6 +151,11 @@ def _blank(match: re.Match[str]) -> str:
     return found if found[0] == '"' else re.sub(r"[^\n]", " ", found)
 
 
+def _text(node: yaml.Node) -> str:
+    """The scalar's text; JSON escapes characters beyond 16 bits in two halves, which YAML leaves apart."""
+    return str(node.value).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 @dataclass
 class _Builder:
     """Turns PyYAML's nodes into ours; shared (aliased) nodes are built once."""
@@ -186,7 +191,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem("", "a list or table as a key", "a word", mark))
                 continue
-            key = str(key_node.value)
+            key = _text(key_node)
             if key == "<<" and not key_node.style:
                 merged.update(self._merged(value_node))
                 continue
@@ -212,7 +217,7 @@ class _Builder:
         return merged
 
     def _scalar(self, node: yaml.Node) -> str | int | float | bool | None:
-        text = str(node.value)
+        text = _text(node)
         if getattr(node, "style", None) in ("'", '"', "|", ">"):
             return text
         if text in _WORDS:

@@ -137,6 +137,7 @@ class AdvisorClient:
         if usage and kind == "start":
             raise UsageError(cause)
         if kind != "judge" and request.failures >= FAILURES:
+            self._requests.clear()
             raise TunerError(f"the tuner failed {FAILURES} times: {cause} (its output is in {self._log})")
         who = "assessor" if kind == "judge" else "tuner"
         return [Failed(f"the {who} failed: {cause}"), *self._replace()]

@@ -34,6 +34,11 @@ class Results:
     workspace: Workspace
     store: Store
 
+    def check(self) -> None:
+        """Raises where the store cannot be read."""
+        with self.store.read() as tx:
+            experiments.page(tx, limit=1)
+
     def resolve(self, id: str | None = None) -> str:
         """The whole id."""
         with self.store.read() as tx:
@@ -179,10 +184,7 @@ def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
 
 
 def _best(tx: Connection, experiment: StoredExperiment) -> records.Trial | None:
-    descending = optimize_mode(experiment) is OptimizeMode.MAXIMIZE
-    succeeded = [TrialState.SUCCEEDED]
-    found = trials.page(tx, experiment.id, limit=1, states=succeeded, sort="value", descending=descending)
-    return found[0] if found and found[0].value is not None else None
+    return trials.best(tx, experiment.id, highest=optimize_mode(experiment) is OptimizeMode.MAXIMIZE)
 
 
 def _check_limit(limit: int) -> None:

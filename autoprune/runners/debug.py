@@ -27,6 +27,7 @@ from autoprune.records import Exit, TrialSpec
 from autoprune.runners.base import Ended, Runner, Started, variables, write_exit, write_inputs
 
 _EPOCH = 1_767_225_600.0
+_POLL_SECONDS = 0.1
 
 
 class _Killed(BaseException):
@@ -51,7 +52,7 @@ class DebugRunner(Runner):
 
     def wait(self, timeout: float, also: Collection[int] = ()) -> list[Ended]:
         if also:
-            select.select(list(also), [], [], timeout)
+            select.select(list(also), [], [], min(timeout, _POLL_SECONDS))
             return []
         script = min(self._scripts.values(), key=lambda script: script.wakes, default=None)
         if script is None or script.wakes > self.time + timeout:

@@ -62,6 +62,15 @@ def all(tx: Connection, experiment: str, states: Collection[TrialState] = ()) ->
     return [_trial(row) for row in tx.execute(query)]
 
 
+def best(tx: Connection, experiment: str, *, highest: bool) -> Trial | None:
+    """The succeeded trial of the highest or lowest value; of equal ones, the first."""
+    column = table.c.value
+    where = (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, column.is_not(None))
+    order = column.desc() if highest else column.asc()
+    row = tx.execute(select(table).where(*where).order_by(order, table.c.number).limit(1)).one_or_none()
+    return _trial(row) if row else None
+
+
 def page(
     tx: Connection,
     experiment: str,
@@ -80,8 +89,8 @@ def page(
     if after is not None:
         query = query.where(_behind(after, sort, descending))
     order = column.desc() if descending else column.asc()
-    ties = () if sort == "number" else (table.c.number,)
-    return [_trial(row) for row in tx.execute(query.order_by(column.is_(None), order, *ties).limit(limit))]
+    orders = [order] if sort == "number" else [column.is_(None), order, table.c.number]
+    return [_trial(row) for row in tx.execute(query.order_by(*orders).limit(limit))]
 
 
 def _behind(after: Position, sort: Sort, descending: bool) -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from autoprune.store.store import Store, open_store
 
 FOLDER = "autoprune-experiments"
 VARIABLE = "AUTOPRUNE_WORKSPACE"
+_LOCK_TRIES = 5
+_LOCK_PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,12 @@ class Workspace:
         """Held by the experiment's manager; the system lets go of it however the manager ends."""
         descriptor = os.open(self._lock_file(experiment), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _take(descriptor):
                 owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
                 raise LockedError(
                     f"experiment {experiment} is already run by process {owner or '?'}; "
                     f"stop it with: autoprune stop {experiment}"
-                ) from None
+                )
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
@@ -102,6 +103,18 @@ class Workspace:
 
     def _lock_file(self, experiment: str) -> Path:
         return self.folder(experiment) / "manager.lock"
+
+
+def _take(descriptor: int) -> bool:
+    """Lock a file. Whoever only looks whether it is locked holds it for a moment: hence more than one try."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return True
+    return False
 
 
 def find_workspace(given: Path | None, configured: Path | None = None) -> Workspace:

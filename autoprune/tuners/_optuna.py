@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from autoprune.errors import ConfigError
 from autoprune.records import JSON, Trial, TrialState
-from autoprune.search_space import Choice, Dimension, Normal, RandInt, Space, flatten, suggest
+from autoprune.search_space import Choice, Dimension, Leaf, Normal, RandInt, Space, suggest
+from autoprune.tuners.base import Tuner
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.storages import InMemoryStorage
     from optuna.trial import FrozenTrial
     from optuna.trial import Trial as OptunaTrial
 
@@ -40,11 +41,11 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def new_study(sampler: BaseSampler) -> Study:
+def new_study(sampler: BaseSampler, storage: InMemoryStorage | None = None) -> Study:
     """An empty study in memory."""
     import optuna
 
-    return optuna.create_study(sampler=sampler, direction="minimize")
+    return optuna.create_study(storage=storage, sampler=sampler, direction="minimize")
 
 
 class Translator:
@@ -55,58 +56,50 @@ class Translator:
         self._dimensions = dict(space.dimensions())
         self._distributions = {path: _distribution(dim) for path, dim in self._dimensions.items()}
 
-    def frozen(self, trial: Trial, loss: float | None, system_attrs: JSON = None) -> FrozenTrial:
-        """A trial as Optuna has it. One without a loss, or that is not of this space, has failed."""
+    def frozen(self, tuner: Tuner, trial: Trial, system_attrs: JSON = None) -> FrozenTrial:
+        """A trial of the tuner as Optuna has it. One without a loss, or that is not of this space, has failed."""
         from optuna import trial as optuna_trial
 
-        state, values = optuna_trial.TrialState.RUNNING, self._encoded(trial)
+        state, loss, flat = optuna_trial.TrialState.RUNNING, tuner.loss(trial), tuner.flat(trial)
         if trial.state.finished:
-            usable = loss is not None and values is not None
+            usable = loss is not None and flat is not None
             pruned = trial.state is TrialState.EARLY_STOPPED
             state = optuna_trial.TrialState.PRUNED if pruned else optuna_trial.TrialState.COMPLETE
             state = state if usable else optuna_trial.TrialState.FAIL
         return optuna_trial.create_trial(
             state=state,
             value=loss if state is optuna_trial.TrialState.COMPLETE else None,
-            params=values or {},
-            distributions={path: self._distributions[path] for path in values or ()},
+            params={path: _encode(self._dimensions[path], value) for path, value in (flat or {}).items()},
+            distributions={path: self._distributions[path] for path in flat or ()},
             intermediate_values={0: loss} if state is optuna_trial.TrialState.PRUNED and loss is not None else {},
             system_attrs=system_attrs,
         )
 
     def suggest(self, trial: OptunaTrial) -> dict[str, Any]:
         """Parameters, each asked of the trial."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+        from optuna.distributions import IntDistribution
 
         def pick(path: str, dimension: Dimension) -> float:
-            match self._distributions[path]:
-                case CategoricalDistribution(choices=choices):
-                    return int(trial.suggest_categorical(path, choices))  # type: ignore[arg-type]
-                case IntDistribution(low=low, high=high):
-                    return _decode(dimension, trial.suggest_int(path, low, high))
-                case FloatDistribution(low=low, high=high, log=log):
-                    return _decode(dimension, trial.suggest_float(path, low, high, log=log))
-                case other:
-                    raise TypeError(other)
+            if isinstance(dimension, Choice):
+                return trial.suggest_categorical(path, range(len(dimension.options)))
+            distribution = self._distributions[path]
+            if isinstance(distribution, IntDistribution):
+                return _decode(dimension, trial.suggest_int(path, distribution.low, distribution.high))
+            unit = isinstance(dimension, Normal)
+            low, high = (0.0, 1.0) if unit else (dimension.low, dimension.high)
+            return _decode(dimension, trial.suggest_float(path, low, high, log=dimension.log and not unit))
 
         return suggest(self._space, pick)
-
-    def _encoded(self, trial: Trial) -> dict[str, float] | None:
-        try:
-            flat = flatten(self._space, trial.parameters)
-        except ConfigError:
-            return None
-        return {path: _encode(self._dimensions[path], value) for path, value in flat.items()}
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     match dimension:
-        case Choice(options=options):
-            return CategoricalDistribution(range(len(options)))
-        case RandInt(low=low, high=high):
-            return IntDistribution(low, high - 1)
+        case Choice():
+            return CategoricalDistribution(range(len(dimension.options)))
+        case RandInt():
+            return IntDistribution(dimension.low, dimension.high - 1)
         case Normal():
             return FloatDistribution(0.0, 1.0)
     if dimension.steps is not None and not dimension.log:
@@ -115,16 +108,18 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 
 
 def _encode(dimension: Dimension, value: float) -> float:
-    if isinstance(dimension, Choice | RandInt):
-        return int(value)
-    if isinstance(dimension, Normal):
-        return dimension.to_unit(value)
+    match dimension:
+        case Choice() | RandInt():
+            return value
+        case Normal():
+            return dimension.to_unit(value)
     return value if dimension.q is None or dimension.log else round(value / dimension.q)
 
 
-def _decode(dimension: Dimension, value: float) -> float:
-    if isinstance(dimension, Choice | RandInt):
-        return int(value)
-    if isinstance(dimension, Normal):
-        return dimension.from_unit(value)
-    return dimension.round(value) if dimension.q is None or dimension.log else dimension.round(value * dimension.q)
+def _decode(leaf: Leaf, value: float) -> float:
+    match leaf:
+        case RandInt():
+            return value
+        case Normal():
+            return leaf.from_unit(value)
+    return leaf.round(value if leaf.q is None or leaf.log else value * leaf.q)

@@ -14,8 +14,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from autoprune.errors import ConfigError
 from autoprune.records import History, OptimizeMode, Proposal, Trial, TrialState
-from autoprune.search_space import Space
+from autoprune.search_space import Space, flatten
 
 
 class TunerArgs(BaseModel):
@@ -23,15 +24,21 @@ class TunerArgs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    optimize_mode: OptimizeMode = Field(OptimizeMode.MAXIMIZE, description="maximize or minimize the default metric", strict=False)
+    optimize_mode: OptimizeMode = Field(
+        OptimizeMode.MAXIMIZE, description="maximize or minimize the default metric", strict=False
+    )
     seed: int | None = Field(None, ge=0, description="makes the sequence of parameters reproducible")
 
 
 class Tuner(ABC):
-    """Subclass, give it a `name`, write `ask`. `seed` is the experiment's, always set."""
+    """Subclass, give it a `name`, write `ask`. `seed` is the experiment's, always set.
+
+    `seeded` says whether the seed makes a difference; where it does not, the sequence is the space's alone.
+    """
 
     name: ClassVar[str]
     Args: ClassVar[type[TunerArgs]] = TunerArgs
+    seeded: ClassVar[bool] = True
 
     def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
         self.space = space
@@ -57,3 +64,10 @@ class Tuner(ABC):
         if trial.value is None or trial.state not in (TrialState.SUCCEEDED, TrialState.EARLY_STOPPED):
             return None
         return -trial.value if self.args.optimize_mode is OptimizeMode.MAXIMIZE else trial.value
+
+    def flat(self, trial: Trial) -> dict[str, float] | None:
+        """The trial's parameters by path; None where they are not of this space, as enqueued ones may be."""
+        try:
+            return flatten(self.space, trial.parameters)
+        except ConfigError:
+            return None

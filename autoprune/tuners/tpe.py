@@ -56,7 +56,7 @@ class TPE(Tuner):
             self._translator = translator = self._translator or Translator(self.space)
             study = self._updated(translator, self._sampler(number))
             for trial in history.running:
-                study.add_trial(translator.frozen(trial, None))
+                study.add_trial(translator.frozen(self, trial))
             asked = study.ask()
             parameters = translator.suggest(asked)
             for running in study.get_trials(deepcopy=False, states=[OptunaState.RUNNING]):
@@ -84,11 +84,15 @@ class TPE(Tuner):
         study, (last_base, last) = self._study, self._in_study
         if study is None or last_base != base:
             study, last = new_study(sampler), base
-            _add(study, translator, chosen(self._known[:base]))
+            self._add(study, translator, chosen(self._known[:base]))
         study.sampler = sampler
-        _add(study, translator, self._known[last:])
+        self._add(study, translator, self._known[last:])
         self._study, self._in_study = study, (base, count)
         return study
+
+    def _add(self, study: Study, translator: Translator, trials: Iterable[tuple[Trial, float]]) -> None:
+        for trial, _ in trials:
+            study.add_trial(translator.frozen(self, trial))
 
 
 def chosen(known: Sequence[tuple[Trial, float]]) -> list[tuple[Trial, float]]:
@@ -96,8 +100,3 @@ def chosen(known: Sequence[tuple[Trial, float]]) -> list[tuple[Trial, float]]:
     old, new = known[:-NEWEST], known[-NEWEST:]
     ranked = sorted(range(len(old)), key=lambda i: (old[i][0].state is TrialState.EARLY_STOPPED, old[i][1], i))
     return [*(old[i] for i in sorted(ranked[:BEST])), *new]
-
-
-def _add(study: Study, translator: Translator, trials: Iterable[tuple[Trial, float]]) -> None:
-    for trial, loss in trials:
-        study.add_trial(translator.frozen(trial, loss))

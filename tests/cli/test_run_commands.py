@@ -1,0 +1,262 @@
+"""`run`, `resume`, `stop`, `trial kill`, `delete`, `validate` and `schema`, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+
+from autoprune.store import Workspace
+
+Autoprune = Callable[..., subprocess.CompletedProcess[str]]
+
+QUICK = """
+    import autoprune
+    autoprune.report_intermediate_result(0.1)
+    autoprune.report_final_result({"default": autoprune.get_parameters()["x"], "sparsity": 0.8})
+    """
+SLOW = """
+    import time, autoprune
+    autoprune.report_intermediate_result(0.1)
+    time.sleep(1000)
+    """
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Path]:
+    def write(script: str = QUICK, **fields: Any) -> Path:
+        base: dict[str, Any] = {
+            "experimentName": "Small Search",
+            "searchSpace": {"x": {"_type": "uniform", "_value": [0, 1]}},
+            "trialCommand": "python trial.py",
+            "maxTrialNumber": 3,
+            "tuner": {"name": "Random", "classArgs": {"seed": 1}},
+        }
+        (tmp_path / "trial.py").write_text(dedent(script))
+        (tmp_path / "config.yml").write_text(yaml.safe_dump({**base, **fields}))
+        return tmp_path / "config.yml"
+
+    return write
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AUTOPRUNE_")}
+
+
+@pytest.fixture
+def autoprune(tmp_path: Path, environment: dict[str, str]) -> Autoprune:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "autoprune", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+
+    return run
+
+
+@pytest.fixture
+def running(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a run whose first trial has reported something."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "autoprune", *arguments, "--json", "--no-server"]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["event"] == "intermediate_result":
+                break
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_run_in_words(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
+    result = autoprune("run", str(config()))
+    assert result.returncode == 0, result.stderr
+    assert "results at http://127.0.0.1:" in result.stderr
+    assert "trial 2 SUCCEEDED" in result.stderr
+    first, best, *_ = result.stdout.splitlines()
+    assert first.startswith("small-search-")
+    assert "maxTrialNumber reached" in first
+    assert best.startswith("best: trial ")
+    assert "sparsity=0.8" in best
+    assert (tmp_path / "autoprune-experiments" / ".gitignore").read_text() == "*\n"
+
+
+def test_run_as_json_lines(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    result = autoprune("run", str(config()), "--json", "--max-trials", "2", "--concurrency", "2", "--no-server")
+    notices = [json.loads(line) for line in result.stdout.splitlines()]
+    assert all({"event", "time"} <= set(notice) for notice in notices)
+    events = [notice["event"] for notice in notices]
+    assert events[0] == "experiment"
+    assert events[1] == "experiment_started"
+    assert events[-1] == "experiment_ended"
+    assert events.count("final_result") == events.count("trial_ended") == 2
+    assert result.stderr == ""
+
+
+def test_quiet_says_how_it_ended(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    result = autoprune("run", str(config()), "--quiet", "--no-server")
+    assert result.stderr == ""
+    assert "best: trial" in result.stdout
+
+
+def test_every_run_is_a_new_experiment(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    for _ in range(2):
+        assert autoprune("run", str(config()), "--quiet", "--no-server").returncode == 0
+    assert len(json.loads(autoprune("list", "--json").stdout)["items"]) == 2
+
+
+def test_the_workspace_of_the_file(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
+    path = config(experimentWorkingDirectory="elsewhere")
+    assert autoprune("run", str(path), "--quiet", "--no-server").returncode == 0
+    assert (tmp_path / "elsewhere" / "autoprune.db").exists()
+
+
+def test_a_machine_without_gpus_names_the_remedy(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    path = config(trialGpuNumber=1000)
+    result = autoprune("run", str(path), "--no-server")
+    assert result.returncode == 2
+    assert "--set trialGpuNumber=0" in result.stderr
+    assert autoprune("run", str(path), "--no-server", "--quiet", "--set", "trialGpuNumber=0").returncode == 0
+    assert len(json.loads(autoprune("list", "--json").stdout)["items"]) == 1
+
+
+def test_failing_trials_are_exit_code_1(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    result = autoprune("run", str(config("import nothing_like_it", maxTrialNumber=50)), "--no-server")
+    assert result.returncode == 1
+    assert "No module named 'nothing_like_it'" in result.stdout
+    assert "no trial has succeeded" in result.stdout
+
+
+def test_a_class_that_is_not_there_is_exit_code_2(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    path = config(tuner={"className": "optuna.samplers.NoSuchSampler"})
+    result = autoprune("run", str(path), "--no-server")
+    assert result.returncode == 2
+    assert "NoSuchSampler" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_and_resume(
+    config: Callable[..., Path],
+    autoprune: Autoprune,
+    running: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    process = running("run", str(config(SLOW)))
+    process.send_signal(number)
+    assert process.wait(30) == code
+    status = json.loads(autoprune("status", "--json").stdout)
+    assert status["state"] == "STOPPED"
+    assert status["trials"] == {"WAITING": 1}
+    (tmp_path / "trial.py").write_text(dedent(QUICK))
+    result = autoprune("resume", "small", "--no-server", "--quiet")
+    assert result.returncode == 0, result.stderr
+    trials = json.loads(autoprune("trials", "--json").stdout)["items"]
+    assert [(trial["state"], trial["attempts"]) for trial in trials] == [("SUCCEEDED", 2)] + [("SUCCEEDED", 1)] * 2
+    finished = autoprune("resume", "small")
+    assert finished.returncode == 0
+    assert "is finished" in finished.stderr
+
+
+def test_kill_a_trial_then_stop(
+    config: Callable[..., Path], autoprune: Autoprune, running: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = running("run", str(config(SLOW)))
+    assert autoprune("trial", "kill", "99").returncode == 2
+    killed = autoprune("trial", "kill", "0")
+    assert killed.returncode == 0, killed.stderr
+    for _ in range(100):
+        if json.loads(autoprune("trial", "show", "0", "--json").stdout)["state"] == "USER_CANCELED":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("trial 0 was not canceled")
+    again = autoprune("trial", "kill", "0")
+    assert again.returncode == 2
+    assert "USER_CANCELED" in again.stderr
+    assert autoprune("stop", "small").returncode == 0
+    assert process.wait(30) == 0
+    assert autoprune("stop", "small").returncode == 0
+
+
+def test_a_second_manager_is_refused(
+    config: Callable[..., Path], autoprune: Autoprune, running: Callable[..., subprocess.Popen[str]]
+) -> None:
+    running("run", str(config(SLOW)))
+    second = autoprune("resume", "small", "--no-server")
+    assert second.returncode == 75
+    assert "autoprune stop small-search-" in second.stderr
+    refused = autoprune("delete", "small", "--yes")
+    assert refused.returncode == 75
+
+
+def test_detach(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
+    result = autoprune("run", str(config(SLOW)), "--detach", "--no-server")
+    assert result.returncode == 0, result.stderr
+    id = result.stdout.strip()
+    workspace = Workspace(tmp_path / "autoprune-experiments")
+    assert workspace.locked(id)
+    assert autoprune("stop", id).returncode == 0
+    assert not workspace.locked(id)
+    assert json.loads(autoprune("status", id, "--json").stdout)["state"] == "STOPPED"
+
+
+def test_delete(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
+    autoprune("run", str(config()), "--quiet", "--no-server")
+    id = json.loads(autoprune("status", "--json").stdout)["id"]
+    asked = autoprune("delete", id)
+    assert asked.returncode != 0
+    assert (tmp_path / "autoprune-experiments" / id).exists()
+    assert autoprune("delete", id, "--yes").returncode == 0
+    assert not (tmp_path / "autoprune-experiments" / id).exists()
+    assert autoprune("status", id).returncode == 2
+
+
+def test_validate(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
+    good = autoprune("validate", str(config(authorName="me")))
+    assert good.returncode == 0
+    assert "authorName" in good.stderr
+    assert json.loads(autoprune("validate", "config.yml", "--json").stdout)["valid"] is True
+    bad = config(maxTrialNumbr=3, trialConcurrency=0)
+    result = autoprune("validate", str(bad))
+    assert result.returncode == 2
+    assert "did you mean maxTrialNumber?" in result.stderr
+    assert "trialConcurrency" in result.stderr
+    report = json.loads(autoprune("validate", str(bad), "--json").stdout)
+    assert report["valid"] is False
+    assert {problem["path"] for problem in report["problems"]} == {"maxTrialNumbr", "trialConcurrency"}
+    assert all(problem["line"] and problem["column"] for problem in report["problems"])
+
+
+def test_schema(autoprune: Autoprune) -> None:
+    schema = json.loads(autoprune("schema").stdout)
+    assert "trialCommand" in schema["properties"]
+
+
+def test_commands_have_examples(autoprune: Autoprune) -> None:
+    for command in ("run", "resume", "stop", "validate", "delete", "trial kill", "schema"):
+        result = autoprune(*command.split(), "--help")
+        assert result.returncode == 0
+        assert "Examples:" in result.stdout
+        assert f"autoprune {command}" in result.stdout

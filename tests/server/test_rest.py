@@ -1,0 +1,200 @@
+"""The REST API: its shapes, its errors, and its own description."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+from asgi_client import Client
+from sample_workspace import Sample
+from sqlalchemy import text
+
+import autoprune
+from autoprune.records import ExperimentState
+from autoprune.results import Results
+
+API = "/api/v1"
+
+
+def test_experiments(client: Client, sample: Sample) -> None:
+    sample.create("second", "2030-02-01T00:00:00.000Z")
+    page = client.get(f"{API}/experiments").json()
+    assert [item["id"] for item in page["items"]] == ["second", sample.id]
+    assert page["next"] is None
+    assert page["items"][1]["state"] == "INTERRUPTED"
+    assert page["items"][1]["best"]["number"] == 1
+    first = client.get(f"{API}/experiments", params={"limit": 1}).json()
+    rest = client.get(f"{API}/experiments", params={"limit": 1, "cursor": first["next"]}).json()
+    assert [item["id"] for item in first["items"] + rest["items"]] == ["second", sample.id]
+
+
+def test_what_http_and_the_command_line_show_is_the_same(client: Client, sample: Sample) -> None:
+    results = Results(sample.workspace, sample.store)
+    for address, model in [
+        (f"{API}/experiments/{sample.id}", results.experiment()),
+        (f"{API}/experiments/digits/trials?limit=1000", results.trials()),
+        (f"{API}/experiments/digits/trials/3", results.trial(None, 3)),
+        (f"{API}/experiments/digits/trials/0/metrics", results.reports(None, 0)),
+        (f"{API}/experiments/digits/best", results.best()),
+    ]:
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == model.model_dump(mode="json")
+
+
+def test_trials_are_filtered_sorted_and_paged(client: Client) -> None:
+    address = f"{API}/experiments/digits/trials"
+    params: dict[str, Any] = {"state": ["SUCCEEDED", "FAILED"], "sort": "-value", "limit": 3}
+    first = client.get(address, params=params).json()
+    rest = client.get(address, params={**params, "cursor": first["next"]}).json()
+    assert [trial["number"] for trial in first["items"] + rest["items"]] == [1, 2, 0, 3]
+    assert rest["next"] is None
+
+
+def test_no_folder_of_this_machine_is_told(client: Client, sample: Sample) -> None:
+    for address in ("", "/digits", "/digits/trials", "/digits/trials/3", "/digits/trials/3/metrics", "/nothing"):
+        assert str(sample.workspace.root) not in client.get(f"{API}/experiments{address}").text
+
+
+def test_health_and_version(client: Client) -> None:
+    assert client.get(f"{API}/health").json() == {"status": "ok"}
+    assert client.get(f"{API}/version").json() == {"version": autoprune.__version__, "api": "v1"}
+
+
+def test_no_best_yet_is_not_found(client: Client, sample: Sample) -> None:
+    sample.create("second", "2030-02-01T00:00:00.000Z")
+    answer = client.get(f"{API}/experiments/second/best")
+    assert answer.status_code == 404
+    assert "no trial of second has succeeded" in answer.json()["detail"]
+
+
+PROBLEMS = [
+    ("GET", "/", 303),
+    ("GET", "/nothing", 404),
+    ("GET", "/docs", 404),
+    ("GET", "/redoc", 404),
+    ("GET", "/openapi.json", 404),
+    ("GET", f"{API}/", 404),
+    ("GET", f"{API}/experiments/", 404),
+    ("GET", f"{API}/experiments/nothing", 404),
+    ("GET", f"{API}/experiments/nothing/trials", 404),
+    ("GET", f"{API}/experiments/digits/trials/9", 404),
+    ("GET", f"{API}/experiments/digits/trials/9/metrics", 404),
+    ("GET", f"{API}/experiments/digits/trials/x", 422),
+    ("GET", f"{API}/experiments/digits/trials/-1", 422),
+    ("GET", f"{API}/experiments/digits/trials/1e3", 422),
+    ("GET", f"{API}/experiments/digits/trials/{10**40}", 422),
+    ("GET", f"{API}/experiments/digits/trials/{2**31}/metrics", 422),
+    ("GET", f"{API}/experiments/{'x' * 201}", 422),
+    ("GET", f"{API}/experiments/..%2f..%2fetc%2fpasswd", 404),
+    ("GET", f"{API}/experiments/%2e%2e/%2e%2e/etc/passwd", 404),
+    ("GET", f"{API}/experiments/..%5c..%5cwindows", 404),
+    ("GET", f"{API}/experiments/%00", 404),
+    ("GET", f"{API}/experiments/%ff%fe", 404),
+    ("GET", f"{API}/experiments/%25", 404),
+    ("GET", f"{API}/experiments/digits'%20OR%201=1--/trials", 404),
+    ("GET", f"{API}/experiments?limit=0", 422),
+    ("GET", f"{API}/experiments?limit=1001", 422),
+    ("GET", f"{API}/experiments?limit={10**400}", 422),
+    ("GET", f"{API}/experiments?limit=NaN", 422),
+    ("GET", f"{API}/experiments?cursor=bad", 422),
+    ("GET", f"{API}/experiments?cursor=%00", 422),
+    ("GET", f"{API}/experiments?cursor={'x' * 2000}", 422),
+    ("GET", f"{API}/experiments/digits/trials?state=RUNNING&state=LOST", 422),
+    ("GET", f"{API}/experiments/digits/trials?sort=parameters", 422),
+    ("GET", f"{API}/experiments/digits/trials?sort=value%0a", 422),
+    ("GET", f"{API}/experiments/digits/trials?cursor=W10", 422),
+    ("GET", f"{API}/experiments/digits/trials/0/metrics?cursor=W10", 422),
+    ("POST", f"{API}/experiments", 405),
+    ("DELETE", f"{API}/experiments/digits", 405),
+    ("PUT", f"{API}/experiments/digits/trials/0", 405),
+    ("PATCH", "/", 405),
+    ("OPTIONS", f"{API}/experiments", 405),
+    ("TRACE", f"{API}/experiments", 405),
+]
+
+
+@pytest.mark.parametrize(("method", "address", "status"), PROBLEMS)
+def test_every_error_is_a_problem(client: Client, method: str, address: str, status: int) -> None:
+    answer = client.request(method, address)
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    if status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert problem["status"] == status
+        assert problem["title"]
+        assert problem["detail"]
+        assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_wrong_part_is_named(client: Client) -> None:
+    problem = client.get(f"{API}/experiments/digits/trials?limit=1001&state=LOST").json()
+    assert {error["where"] for error in problem["errors"]} == {"query.limit", "query.state.0"}
+
+
+def test_a_database_that_fails_is_unavailable(client: Client, sample: Sample) -> None:
+    with sample.store.write() as tx:
+        tx.execute(text("DROP TABLE metric"))
+    answer = client.get(f"{API}/experiments/digits/trials/0/metrics")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "the database cannot be read now"
+    assert "sqlite" not in answer.text
+
+
+def test_an_error_nobody_foresaw_is_told_to_the_log_only(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_self: Results, _id: str) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(Results, "best", fail)
+    answer = client.get(f"{API}/experiments/digits/best")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "secret" not in answer.text
+    assert "a secret" in caplog.text
+
+
+def test_nothing_is_written(client: Client, sample: Sample) -> None:
+    sample.end(ExperimentState.DONE)
+
+    def everything() -> str:
+        with closing(sqlite3.connect(sample.workspace.database)) as connection:
+            return "\n".join(connection.iterdump())
+
+    before = everything()
+    for method, address, _ in PROBLEMS:
+        client.request(method, address)
+    assert everything() == before
+
+
+def test_the_api_describes_itself(client: Client) -> None:
+    document = client.get(f"{API}/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {
+        f"{API}/experiments",
+        f"{API}/experiments/{{id}}",
+        f"{API}/experiments/{{id}}/best",
+        f"{API}/experiments/{{id}}/trials",
+        f"{API}/experiments/{{id}}/trials/{{number}}",
+        f"{API}/experiments/{{id}}/trials/{{number}}/metrics",
+        f"{API}/health",
+        f"{API}/version",
+    }
+    for path in document["paths"].values():
+        [(method, operation)] = path.items()
+        assert method == "get"
+        assert operation["description"]
+        assert operation["security"] == [{"HTTPBearer": []}]
+        for status, response in operation["responses"].items():
+            media_type = "application/json" if status == "200" else "application/problem+json"
+            assert list(response["content"]) == [media_type]
+    assert document["components"]["schemas"]["Trial"]["properties"]["number"]["description"]
+    assert "HTTPValidationError" not in document["components"]["schemas"]
