@@ -80,8 +80,8 @@ def main() -> None:
         results = [refit(params, seed) for seed in range(options.seeds)]
         accuracies = [100 * test for _, test, _ in results]
         spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-        shown_rate = f"learning rate {params['learning_rate']:.4f}"
-        print(f"{name:<20} {statistics.mean(accuracies):6.2f} % +- {spread:.2f}  sparsity {results[0][2]:.4f}  {shown_rate}")
+        accuracy = f"{statistics.mean(accuracies):6.2f} % +- {spread:.2f}"
+        print(f"{name:<20} {accuracy}  sparsity {results[0][2]:.4f}  learning rate {params['learning_rate']:.4f}")
 
 
 if __name__ == "__main__":

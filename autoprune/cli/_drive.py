@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,16 +71,16 @@ def _listener(experiment: Experiment, store: Store, *, as_json: bool, quiet: boo
         yield print_json
     elif quiet:
         yield lambda notice: None
-    elif click.get_text_stream("stderr").isatty():
+    elif sys.stderr.isatty():
         from autoprune.cli._live import live_view
 
-        with live_view(_live(experiment, store)) as listener:
+        with live_view(_new_view(experiment, store)) as listener:
             yield listener
     else:
         yield print_line
 
 
-def _live(experiment: Experiment, store: Store) -> Live:
+def _new_view(experiment: Experiment, store: Store) -> Live:
     from autoprune.cli._live import Live
     from autoprune.config import ExperimentConfig
     from autoprune.store import trials

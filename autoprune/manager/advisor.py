@@ -12,6 +12,7 @@ from typing import Any
 
 from autoprune.assessors import Assessor, Curve, assessors
 from autoprune.config import ExperimentConfig
+from autoprune.config.model import DEFAULT_TUNER
 from autoprune.records import JSON, History, Trial, TrialState
 from autoprune.tuners import Tuner, tuners
 from autoprune.tuners._custom import load_custom
@@ -84,7 +85,7 @@ def trial_from_json(fields: JSON) -> Trial:
 
 def _tuner(config: ExperimentConfig, seed: int) -> Tuner:
     tuner = config.tuner
-    if tuner.name is None:
+    if tuner.class_name is not None:
         return load_custom(
             tuner.class_name,
             tuner.code_directory,
@@ -94,7 +95,7 @@ def _tuner(config: ExperimentConfig, seed: int) -> Tuner:
             config.optimize_mode,
             seed,
         )
-    plugin = tuners.get(tuner.name)
+    plugin = tuners.get(tuner.name or DEFAULT_TUNER)
     return plugin(config.space, plugin.Args.model_validate(tuner.class_args), seed)
 
 

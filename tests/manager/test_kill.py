@@ -31,7 +31,10 @@ KILLS = 20
 MARK = "AUTOPRUNE_TEST_MARK"
 
 SPACE = {
-    "a": {"_type": "choice", "_value": [{"_name": "x", "p": {"_type": "choice", "_value": [1, 2, 3, 4]}}, {"_name": "y"}]},
+    "a": {
+        "_type": "choice",
+        "_value": [{"_name": "x", "p": {"_type": "choice", "_value": [1, 2, 3, 4]}}, {"_name": "y"}],
+    },
     "b": {"_type": "quniform", "_value": [0, 1, 0.1]},
 }
 SCRIPT = """

@@ -37,7 +37,8 @@ def test_intermediates_are_kept_in_order(lab: Lab) -> None:
     for trial in lab.trials(experiment):
         sparsity = trial.parameters["method"]["sparsity"]
         reports = lab.metrics(experiment, trial.number)
-        assert [report.value for report in reports] == pytest.approx([sparsity / 3, sparsity * 2 / 3, sparsity, sparsity])
+        expected = [sparsity / 3, sparsity * 2 / 3, sparsity, sparsity]
+        assert [report.value for report in reports] == pytest.approx(expected)
         assert [report.seq for report in reports] == [0, 1, 2, 3]
         assert [report.final for report in reports] == [False, False, False, True]
 

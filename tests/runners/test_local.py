@@ -95,7 +95,8 @@ def test_a_signal_is_not_an_exit_code(runner: LocalRunner, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("now", [False, True])
 def test_kill_takes_the_tree(runner: LocalRunner, tmp_path: Path, now: bool) -> None:
-    command = "sh -c 'sh -c \"echo \\$\\$ > grandchild.pid; sleep 1000\" & sleep 1000' & trap '' TERM; sleep 1000; sleep 1000"
+    child = "sh -c 'sh -c \"echo \\$\\$ > grandchild.pid; sleep 1000\" & sleep 1000'"
+    command = f"{child} & trap '' TERM; sleep 1000; sleep 1000"
     started = runner.start(spec(tmp_path, command))
     grandchild = wait_for(tmp_path / "grandchild.pid")
     assert alive(grandchild)

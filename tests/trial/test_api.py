@@ -93,7 +93,8 @@ def test_what_is_no_result_is_refused_in_the_trial(attempt: Path, given: object)
 
 
 def test_many_writers_tear_no_line(attempt: Path) -> None:
-    script = "import autoprune\nfor step in range(200): autoprune.report_intermediate_result({'default': step, 'pad': 'x' * 500})"
+    report = "autoprune.report_intermediate_result({'default': step, 'pad': 'x' * 500})"
+    script = f"import autoprune\nfor step in range(200): {report}"
     writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     reader = ReportReader(attempt, 0)
