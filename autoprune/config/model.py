@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from autoprune.config.problems import problems_of, walk
 from autoprune.config.values import Duration, Flag, Folder, GpuIndices, Place, Text, refuse
 from autoprune.document import from_plain
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, did_you_mean
 from autoprune.records import JSON, OptimizeMode
+from autoprune.registry import fold
+from autoprune.runners import runners
 from autoprune.search_space import Space, space_from_plain
 
 DEFAULT_TUNER = "TPE"
@@ -88,15 +90,25 @@ class AssessorConfig(Section):
     )
 
 
-def _folded(value: JSON) -> JSON:
-    return value.casefold() if isinstance(value, str) else value
+def _platform(value: str) -> str:
+    """The name of a runner, as the runner itself spells it."""
+    known = {fold(name): name for name in runners.names()}
+    if fold(value) not in known:
+        raise refuse(f"one of {', '.join(known.values())}", did_you_mean(value, list(known.values())))
+    return known[fold(value)]
+
+
+def _list_platforms(schema: dict[str, JSON]) -> None:
+    schema["enum"] = runners.names()
 
 
 class TrainingServiceConfig(Section):
     """Where trials run."""
 
-    platform: Annotated[Literal["local", "debug"], BeforeValidator(_folded), V1("trainingServicePlatform")] = Field(
-        default="local", description="local starts processes on this machine; debug is for tests of autoprune."
+    platform: Annotated[Text, AfterValidator(_platform), V1("trainingServicePlatform")] = Field(
+        default="local",
+        description="local starts processes on this machine; debug is for tests of autoprune.",
+        json_schema_extra=_list_platforms,
     )
     use_active_gpu: Annotated[Flag, V1("localConfig.useActiveGpu")] = Field(
         default=False, description="Whether trials may use GPUs on which other programs run."

@@ -270,7 +270,7 @@ def test_tuners_that_will_not_come_name_another(write: Write, name: str) -> None
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_platforms_name_what_to_do(write: Write, name: str) -> None:
     message = failure(write(V2_YAML + f"trainingServicePlatform: {name}\n"))
-    assert message.endswith(f"given {name!r}; expected local or debug ({PLATFORMS[name]})")
+    assert message.endswith(f"given {name!r}; expected one of debug, local ({PLATFORMS[name]})")
     assert "ray" in PLATFORMS["remote"]
 
 
