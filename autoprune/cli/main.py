@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from autoprune.cli._lazy import RootGroup, Table
@@ -36,6 +38,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    if sys.platform == "win32":
+        click.echo("error: autoprune does not run on Windows; use Linux, macOS or WSL 2", err=True)
+        sys.exit(2)
     cli(prog_name="autoprune")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from autoprune.config import ExperimentConfig
-from autoprune.errors import AutopruneError, UsageError
+from autoprune.errors import AutopruneError, StoreError, UsageError
 from autoprune.manager.advisor_client import AdvisorClient
 from autoprune.manager.journal import Journal, Listener
 from autoprune.manager.loop import Manager, Outcome
@@ -63,7 +63,8 @@ def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: 
                 with _signals_to(manager):
                     return manager.run()
             except AutopruneError as error:
-                journal.experiment_ended(ExperimentState.FAILED, str(error), experiment.active_seconds)
+                with contextlib.suppress(StoreError):
+                    journal.experiment_ended(ExperimentState.FAILED, str(error), manager.active_seconds())
                 raise
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from autoprune.config import ExperimentConfig
-from autoprune.errors import TunerError
+from autoprune.errors import AutopruneError, TunerError
 from autoprune.manager.advisor_client import AdvisorClient, Answer, Failed, Judged, Proposed
 from autoprune.manager.journal import Journal
 from autoprune.manager.recover import TakenUp
@@ -90,7 +90,7 @@ class Manager:
             self._hear()
             self._enforce_limits()
         outcome = self._closing or self._done()
-        self.journal.experiment_ended(outcome.state, outcome.message, self._active_seconds())
+        self.journal.experiment_ended(outcome.state, outcome.message, self.active_seconds())
         return outcome
 
     def _over(self) -> bool:
@@ -179,7 +179,11 @@ class Manager:
         self.journal.attempt_started(spec.number, spec.attempt)
         reader = ReportReader(spec.folder, spec.attempt)
         self._running[spec.number] = _Running(spec, self.runner.now(), reader)
-        self.journal.process_started(spec.number, spec.attempt, self.runner.start(spec))
+        try:
+            process = self.runner.start(spec)
+        except OSError as error:
+            raise AutopruneError(f"trial {spec.number} cannot be started: {error}") from error
+        self.journal.process_started(spec.number, spec.attempt, process)
 
     def _listen(self, running: _Running) -> None:
         """Take in what an attempt has reported since the last time."""
@@ -289,16 +293,17 @@ class Manager:
                 if running.cut is None and self.runner.now() - running.started >= limit:
                     self._cut(running, Cut.TOO_LONG)
         limit = self.config.max_experiment_duration
-        if limit is not None and self._closing is None and self._active_seconds() >= limit:
+        if limit is not None and self._closing is None and self.active_seconds() >= limit:
             code = 0 if self._succeeded else 1
             self._close(Outcome(ExperimentState.DONE, code, "maxExperimentDuration reached"), Cut.OVER)
             while self._waiting:
                 self._learn(self.journal.canceled(self._waiting.pop().number, Cut.OVER.value))
         if self.runner.now() - self._active_written >= _ACTIVE_EVERY:
             self._active_written = self.runner.now()
-            self.journal.active(self._active_seconds())
+            self.journal.active(self.active_seconds())
 
-    def _active_seconds(self) -> float:
+    def active_seconds(self) -> float:
+        """How long the experiment has run, all its managers together."""
         return self._active_before + self.runner.now()
 
     def _timeout(self) -> float:
@@ -308,7 +313,7 @@ class Manager:
             starts = (running.started for running in self._running.values() if running.cut is None)
             due += [start + self.config.max_trial_duration - self.runner.now() for start in starts]
         if self.config.max_experiment_duration is not None:
-            due.append(self.config.max_experiment_duration - self._active_seconds())
+            due.append(self.config.max_experiment_duration - self.active_seconds())
         return max(0.0, min(due))
 
 

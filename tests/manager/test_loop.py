@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autoprune.errors import AutopruneError, StoreError
 from autoprune.records import ExperimentState, TrialState, seconds, timestamp
 from autoprune.store import commands, experiments
 
@@ -241,3 +242,41 @@ def test_attempts_leave_their_files(lab: Lab, tmp_path: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {"parameters.json", "metrics.jsonl", "stdout", "stderr", "exit.json"}
     assert lab.workspace.output(experiment.id, 0).is_dir()
+
+
+def test_a_trial_that_cannot_be_started_ends_the_run_and_is_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = lab.create(QUICK, maxTrialNumber=3)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autoprune.runners.debug.write_inputs", full)
+        with pytest.raises(AutopruneError, match=r"trial 0 cannot be started.*No space left"):
+            lab.drive(experiment)
+    with lab.store.read() as tx:
+        assert experiments.get(tx, experiment.id).state is ExperimentState.FAILED
+    assert lab.drive(experiment).code == 0
+    assert [(trial.state, trial.attempts) for trial in lab.trials(experiment)] == [
+        ("SUCCEEDED", 2),
+        ("SUCCEEDED", 1),
+        ("SUCCEEDED", 1),
+    ]
+
+
+def test_a_database_that_cannot_be_written_ends_the_run_and_loses_nothing(lab: Lab) -> None:
+    experiment = lab.create(QUICK, maxTrialNumber=3)
+
+    def fill_up(notice: dict[str, object]) -> None:
+        if notice["event"] == "trial_ended":
+            with lab.store.write() as tx:
+                tx.exec_driver_sql(
+                    "CREATE TRIGGER full BEFORE INSERT ON trial BEGIN SELECT RAISE(FAIL, 'the disk is full'); END"
+                )
+
+    with pytest.raises(StoreError, match="the disk is full"):
+        lab.drive(experiment, fill_up)
+    with lab.store.write() as tx:
+        tx.exec_driver_sql("DROP TRIGGER full")
+    assert lab.drive(experiment).code == 0
+    assert all(trial.state is TrialState.SUCCEEDED for trial in lab.trials(experiment))
