@@ -70,12 +70,15 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
+TOOLS = Path(sys.executable).parent
+PRELUDE = f'make() {{ command make -o install VENV="{TOOLS.parent}" "$@"; }}\n'
+"""`make` in a page uses this environment, which is installed already."""
+
+
 def environment() -> dict[str, str]:
-    """This interpreter's tools first, the repository's virtual environment for make, no experiment of ours around."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTOPRUNE_")}
-    tools = Path(sys.executable).parent
-    make = f"VENV={tools.parent} -o {tools.parent}/installed"
-    return {**kept, "PATH": f"{tools}:{os.environ['PATH']}", "MAKEFLAGS": make}
+    """This interpreter's tools first, and no experiment of ours around."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOPRUNE_", "MAKE"))}
+    return {**kept, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
 
 
 def run(block: Block, folder: Path, *command: str) -> None:
@@ -94,7 +97,7 @@ def run_block(block: Block, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.text)
     elif block.language == "sh":
-        run(block, folder, "bash", "-euo", "pipefail", "-c", block.text)
+        run(block, folder, "bash", "-euo", "pipefail", "-c", PRELUDE + block.text)
     elif block.language == "python":
         run(block, folder, sys.executable, "-W", "error", "-c", block.text)
     elif block.language in ("yaml", "json"):
