@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -70,8 +71,8 @@ def running(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..
     """Start a run whose first trial has reported something."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "autoprune", *arguments, "--json", "--no-server"]
+    def start(*arguments: str, server: bool = False) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "autoprune", *arguments, "--json", *([] if server else ["--no-server"])]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -209,6 +210,47 @@ def test_a_second_manager_is_refused(
     assert "autoprune stop small-search-" in second.stderr
     refused = autoprune("delete", "small", "--yes")
     assert refused.returncode == 75
+
+
+def children(process: subprocess.Popen[str], module: str) -> list[psutil.Process]:
+    found = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in found if module in child.cmdline()]
+
+
+@pytest.mark.parametrize("module", ["autoprune.server", "autoprune.manager.advisor_child"])
+def test_a_run_survives_its_helpers(
+    config: Callable[..., Path], autoprune: Autoprune, running: Callable[..., subprocess.Popen[str]], module: str
+) -> None:
+    script = """
+        import time, autoprune
+        autoprune.report_intermediate_result(0.1)
+        time.sleep(1)
+        autoprune.report_final_result(autoprune.get_parameters()["x"])
+        """
+    process = running("run", str(config(script)), server=True)
+    (helper,) = children(process, module)
+    helper.kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [json.loads(line) for line in output.splitlines()][-1]["state"] == "DONE"
+    assert len(json.loads(autoprune("trials", "--json", "--state", "SUCCEEDED").stdout)["items"]) == 3
+
+
+def test_helpers_end_with_their_manager(
+    config: Callable[..., Path],
+    autoprune: Autoprune,
+    running: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    process = running("run", str(config(SLOW)), server=True)
+    helpers = children(process, "autoprune.server") + children(process, "autoprune.manager.advisor_child")
+    assert len(helpers) == 2
+    process.kill()
+    _, alive = psutil.wait_procs(helpers, timeout=20)
+    assert alive == []
+    assert json.loads(autoprune("status", "--json").stdout)["state"] == "INTERRUPTED"
+    (tmp_path / "trial.py").write_text(dedent(QUICK))
+    assert autoprune("resume", "small", "--quiet", "--no-server").returncode == 0
 
 
 def test_detach(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
