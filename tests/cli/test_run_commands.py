@@ -85,8 +85,8 @@ def running(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..
 
     yield start
     for process in processes:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def test_run_in_words(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
