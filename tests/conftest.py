@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sample_workspace import Sample, clock
 
+from autoprune.protocol import ATTEMPT_VARIABLE
 from autoprune.records import Exit, TrialState
 from autoprune.store import Workspace, trials
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After all tests, nothing runs any more that belongs to an experiment of theirs."""
+    yield
+    base = str(tmp_path_factory.getbasetemp())
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(ATTEMPT_VARIABLE, "").startswith(base):
+                left.append(" ".join(process.cmdline()))
+    assert left == []
 
 
 @pytest.fixture
