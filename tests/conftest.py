@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from sample_workspace import Sample, clock
 from autoprune.protocol import ATTEMPT_VARIABLE
 from autoprune.records import Exit, TrialState
 from autoprune.store import Workspace, trials
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore SIGINT, and so would every process the tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -107,11 +107,15 @@ def _new_id(name: str, now: float) -> str:
 
 @contextlib.contextmanager
 def _signals_to(manager: Manager) -> Iterator[None]:
-    """Signals that ask this process to end ask the manager instead, which leaves everything in order."""
+    """Signals that ask this process to end ask the manager instead, which leaves everything in order.
+
+    One that whoever started this process chose to ignore (`nohup`) stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda number, _: manager.interrupt(number)) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: manager.interrupt(number)) for number in heard}
     try:
         yield
     finally:

@@ -180,6 +180,21 @@ def test_interrupt_and_resume(
     assert "is finished" in finished.stderr
 
 
+def test_a_hangup_does_not_end_a_run_under_nohup(
+    config: Callable[..., Path], autoprune: Autoprune, running: Callable[..., subprocess.Popen[str]]
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = running("run", str(config(SLOW)))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    assert autoprune("stop", "small").returncode == 0
+    assert process.wait(30) == 0
+
+
 def test_kill_a_trial_then_stop(
     config: Callable[..., Path], autoprune: Autoprune, running: Callable[..., subprocess.Popen[str]]
 ) -> None:
