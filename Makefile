@@ -40,7 +40,7 @@ test-slow: install  ## The slow tests (under 40 minutes on 2 cores)
 faults: install  ## Kill managers at random moments, for long
 	$(BIN)/python -m pytest -n $(WORKERS) -m faults
 
-bench: install  ## Measure: prints the tables that the docs quote
+bench: install  ## Measure what running trials costs
 	$(BIN)/python benchmarks/manager.py
 
 clean:  ## Remove what was built

@@ -130,19 +130,29 @@ def parse(text: str, file: str, *, json: bool = False) -> tuple[Node, list[Probl
     if json:
         text = _JSON_NOISE.sub(_blank, text)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        at = error.problem_mark or error.context_mark
-        mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
-        context = f" {error.context}" if error.context else ""
-        given = f"{error.problem or 'a syntax error'}{context}"
-        raise ConfigError([Problem("", given, "JSON" if json else "YAML", mark)]) from None
+        return _parse(text, file)
     except yaml.YAMLError as error:
-        raise ConfigError([Problem("", str(error).splitlines()[0], "YAML", Mark(file))]) from None
+        raise ConfigError([_syntax_problem(error, file, "JSON" if json else "YAML")]) from None
+    except RecursionError:
+        problem = Problem("", "lists or tables nested very deeply", "a file for people", Mark(file))
+        raise ConfigError([problem]) from None
+
+
+def _parse(text: str, file: str) -> tuple[Node, list[Problem]]:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is None:
         return Table([], Mark(file, 1, 1)), []
     builder = _Builder(file)
     return builder.build(root), builder.problems
+
+
+def _syntax_problem(error: yaml.YAMLError, file: str, language: str) -> Problem:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Problem("", f"what is no {language} ({str(error).splitlines()[0]})", language, Mark(file))
+    at = error.problem_mark or error.context_mark
+    mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
+    context = f" {error.context}" if error.context else ""
+    return Problem("", f"what is no {language} ({error.problem or 'a syntax error'}{context})", language, mark)
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -1,8 +1,7 @@
 """What a trial and the manager agree on: environment variables, files, and one line per report.
 
 A report is one JSON line, appended to `metrics.jsonl` by a single write to a file opened for appending, so that no
-kill can tear it. The manager knows a report by its line. JSON has no NaN: numbers that are not finite are written
-as the strings "NaN", "Infinity" and "-Infinity", inside reports only.
+kill can tear it. The manager knows a report by its line. JSON has no NaN: a number that is not finite is null.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ STDERR = "stderr"
 EXIT = "exit.json"
 
 DEFAULT = "default"
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def normalise(result: object) -> dict[str, JSON]:
@@ -80,13 +78,25 @@ def append_report(folder: Path, seq: int, values: Mapping[str, JSON], *, final: 
 
 
 def _encode(value: JSON) -> JSON:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_encode(item) for item in value]
-    return value
+    """The value as JSON has it: null for what is not finite or too large for a float, no half characters."""
+    match value:
+        case bool() | None:
+            return value
+        case int() | float():
+            return value if _is_finite(value) else None
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case Mapping():
+            return {_encode(key): _encode(item) for key, item in value.items()}
+        case _:
+            return [_encode(item) for item in value]
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 @dataclass
@@ -116,20 +126,19 @@ class ReportReader:
         for line in whole.splitlines():
             try:
                 reports.append(self._metric(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 self.broken.append(line[:200].decode(errors="replace"))
             self.line += 1
         return reports
 
     def _metric(self, report: JSON) -> Metric:
-        values = report["values"]
+        values = _encode(report["values"])
         number = values[DEFAULT]
-        value = _NOT_FINITE[number] if isinstance(number, str) else float(number)
         return Metric(
             attempt=self.attempt,
             seq=self.line,
             final=bool(report["final"]),
-            value=value if math.isfinite(value) else None,
+            value=None if number is None else float(number),
             values=values,
             time=str(report["time"]),
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 from sample_workspace import Sample, clock
@@ -17,8 +19,11 @@ from autoprune.store import Workspace, trials
 
 
 def pytest_configure() -> None:
-    """A shell's background jobs ignore SIGINT, and so would every process the tests start and interrupt."""
+    """Interrupts are heard: a shell's background jobs ignore them, and so would every process the tests start.
+    Properties are tried without regard to time, and in CI on the same examples every time."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("autoprune", deadline=None, derandomize="CI" in os.environ)
+    hypothesis.settings.load_profile("autoprune")
 
 
 @pytest.fixture(scope="session", autouse=True)

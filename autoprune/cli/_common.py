@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from autoprune.results import Results
     from autoprune.store import Store, Workspace
+
+DEFAULT_PORT = 8080
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,6 +47,18 @@ def experiment_option(function: Function) -> Function:
     return click.option(
         "-e", "--experiment", "id", metavar="ID", help="The experiment's id or a unique prefix; by default the newest."
     )(function)
+
+
+def server_options(function: Function) -> Function:
+    """`--port N` and `--no-server`, as the parameters `port: int` and `no_server: bool`."""
+    port = click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=DEFAULT_PORT,
+        show_default=True,
+        help="Serve results here, or on the next free port.",
+    )
+    return port(click.option("--no-server", is_flag=True, help="Do not serve results.")(function))
 
 
 def number_argument(function: Function) -> Function:
@@ -86,5 +101,6 @@ def print_json(value: BaseModel | Any) -> None:
 
 
 def note(text: str) -> None:
-    """A sentence for the reader, on stderr: stdout is data."""
-    click.echo(text, err=True)
+    """A sentence for the reader, on stderr: stdout is data. Nobody has to read it."""
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text, err=True)

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from autoprune.cli._common import note
-from autoprune.cli._progress import Listener, number, print_json, print_line, shorten
+from autoprune.cli._progress import number, print_json, print_line, shorten
 from autoprune.errors import AutopruneError
 
 if TYPE_CHECKING:
     from autoprune.cli._live import Live
+    from autoprune.manager.journal import Listener
     from autoprune.records import Trial
     from autoprune.store import Experiment, Store, Workspace
-
-DEFAULT_PORT = 8080
 
 
 def drive_and_show(

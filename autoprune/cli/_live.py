@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autoprune.cli._progress import Listener, Notice, clock, line_of, number, shorten
+from autoprune.cli._progress import clock, line_of, number, shorten
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from autoprune.config import ExperimentConfig
+    from autoprune.manager.journal import Listener, Notice
     from autoprune.records import Trial
 
 

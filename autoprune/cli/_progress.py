@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-Notice = dict[str, Any]
-Listener = Callable[[Notice], None]
+if TYPE_CHECKING:
+    from autoprune.manager.journal import Notice
 
 
 def shorten(parameters: Any, limit: int = 70) -> str:

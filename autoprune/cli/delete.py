@@ -20,15 +20,19 @@ def command(id: str, yes: bool, workspace: Path | None) -> int:
     """
     import shutil
 
+    from autoprune.manager.launch import end_orphans
+    from autoprune.records import ExperimentState
     from autoprune.store import experiments, trials
 
     with opened(workspace) as (place, store):
         with store.read() as tx:
-            experiment = experiments.resolve(tx, id)
-            count = sum(trials.counts(tx, experiment).values())
+            found = experiments.get(tx, experiments.resolve(tx, id))
+            count = sum(trials.counts(tx, found.id).values())
+        experiment = found.id
         if not yes:
             click.confirm(f"Delete {experiment} with {count} trials and all their files?", abort=True, err=True)
-        place.folder(experiment).mkdir(exist_ok=True)
+        if found.state is ExperimentState.RUNNING:
+            end_orphans(found, place, store)
         with place.lock(experiment), store.write(durable=True) as tx:
             experiments.remove(tx, experiment)
             shutil.rmtree(place.folder(experiment))

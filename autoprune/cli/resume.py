@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._common import examples, note, opened, workspace_option
-from autoprune.cli._drive import DEFAULT_PORT, drive_and_show
+from autoprune.cli._common import examples, note, opened, server_options, workspace_option
+from autoprune.cli._drive import drive_and_show
+from autoprune.cli._progress import print_json
 
 
 @click.command(epilog=examples("autoprune resume digits-261121-k3fq", "autoprune resume digits --json"))
 @click.argument("id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event.")
 @click.option("--quiet", is_flag=True, help="Say only how it ended.")
-@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Serve results here, or on the next free port.")
-@click.option("--no-server", is_flag=True, help="Do not serve results.")
+@server_options
 @workspace_option
 def command(id: str, as_json: bool, quiet: bool, port: int, no_server: bool, workspace: Path | None) -> int:
     """Go on with the experiment ID (a unique prefix is enough) where it stopped, however it stopped.
@@ -30,7 +30,11 @@ def command(id: str, as_json: bool, quiet: bool, port: int, no_server: bool, wor
         with store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
         if experiment.state is ExperimentState.DONE:
-            note(f"experiment {experiment.id} is finished: {experiment.message}")
+            if as_json:
+                ended = {"state": experiment.state, "message": experiment.message}
+                print_json({"event": "experiment_ended", "time": experiment.ended, **ended})
+            else:
+                note(f"experiment {experiment.id} is finished: {experiment.message}")
             return 0
         serve_at = None if no_server else port
         return drive_and_show(experiment, place, store, resumed=True, as_json=as_json, quiet=quiet, port=serve_at)

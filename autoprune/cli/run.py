@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._common import examples, note, print_json, workspace_option
-from autoprune.cli._drive import DEFAULT_PORT, drive_and_show
+from autoprune.cli._common import examples, note, print_json, server_options, workspace_option
+from autoprune.cli._drive import drive_and_show
 
 
 @click.command(
@@ -25,8 +25,7 @@ from autoprune.cli._drive import DEFAULT_PORT, drive_and_show
 @click.option("--detach", is_flag=True, help="Return at once; the experiment runs on in the background.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event.")
 @click.option("--quiet", is_flag=True, help="Say only how it ended.")
-@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Serve results here, or on the next free port.")
-@click.option("--no-server", is_flag=True, help="Do not serve results.")
+@server_options
 @workspace_option
 def command(
     config: Path,
@@ -50,8 +49,8 @@ def command(
     trials or the tuner cannot run; 2 the configuration is wrong; 75 another process runs it; 130 Ctrl-C.
     """
     from autoprune.config import load
+    from autoprune.manager.launch import check, new_experiment
     from autoprune.manager.launch import detach as run_detached
-    from autoprune.manager.launch import new_experiment
     from autoprune.store import find_workspace
 
     shortcuts = {"maxTrialNumber": max_trials, "trialConcurrency": concurrency}
@@ -59,6 +58,7 @@ def command(
     loaded = load(config, [*overrides, *given])
     for text in loaded.notes:
         note(f"note: {text}")
+    check(loaded.config)
     place = find_workspace(workspace, loaded.config.experiment_working_directory)
     store = place.create()
     try:

@@ -16,17 +16,23 @@ from autoprune.cli._common import examples, note, opened, workspace_option
 def command(id: str, workspace: Path | None) -> int:
     """Stop the running experiment ID (a unique prefix is enough) and wait until all its processes are gone.
 
-    Trials that were running wait to run again: `autoprune resume ID` goes on where it stopped.
+    What a manager that died left running is ended, too. Trials that were running wait to run again:
+    `autoprune resume ID` goes on where it stopped.
     """
+    from autoprune.manager.launch import end_orphans
+    from autoprune.records import ExperimentState
     from autoprune.store import experiments
 
     with opened(workspace) as (place, store):
         with store.read() as tx:
-            experiment = experiments.resolve(tx, id)
-        if not place.locked(experiment):
-            note(f"experiment {experiment} is not running")
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+        if place.locked(experiment.id):
+            ask_manager(place, store, experiment.id, "stop", {})
+            wait_until_unlocked(place, experiment.id)
+        elif experiment.state is ExperimentState.RUNNING:
+            end_orphans(experiment, place, store)
+        else:
+            note(f"experiment {experiment.id} is not running: {experiment.state}")
             return 0
-        ask_manager(place, store, experiment, "stop", {})
-        wait_until_unlocked(place, experiment)
-    click.echo(f"stopped {experiment}; go on with: autoprune resume {experiment}")
+    click.echo(f"stopped {experiment.id}; go on with: autoprune resume {experiment.id}")
     return 0

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from autoprune.cli._command import ask_manager
-from autoprune.cli._common import examples, experiment_option, opened, workspace_option
+from autoprune.cli._common import examples, experiment_option, number_argument, opened, workspace_option
 
 
 @click.command(epilog=examples("autoprune trial kill 3", "autoprune trial kill 3 -e digits-261121-k3fq"))
-@click.argument("number", type=click.IntRange(min=0))
+@number_argument
 @experiment_option
 @workspace_option
 def command(number: int, id: str | None, workspace: Path | None) -> int:
@@ -26,7 +26,10 @@ def command(number: int, id: str | None, workspace: Path | None) -> int:
         if trial.state.finished:
             raise UsageError(f"trial {number} of {experiment} has already ended: {trial.state}")
         if not place.locked(experiment):
-            raise UsageError(f"experiment {experiment} is not running, so trial {number} is not either")
+            raise UsageError(
+                f"experiment {experiment} has no manager; to end what one that died left running: "
+                f"autoprune stop {experiment}"
+            )
         ask_manager(place, store, experiment, "kill", {"trial": number})
     click.echo(f"killed trial {number} of {experiment}")
     return 0

@@ -21,14 +21,17 @@ def command(config: Path, overrides: tuple[str, ...], as_json: bool) -> int:
     Exits with 0 when an experiment could start from them, else with 2.
     """
     from autoprune.config import load
-    from autoprune.errors import ConfigError
+    from autoprune.errors import ConfigError, Problem, UsageError
+    from autoprune.manager.launch import check
 
     try:
         loaded = load(config, overrides)
-    except ConfigError as error:
+        check(loaded.config)
+    except UsageError as error:
         if not as_json:
             raise
-        print_json({"valid": False, "problems": [problem.to_json() for problem in error.problems], "notes": []})
+        problems = error.problems if isinstance(error, ConfigError) else [Problem("", "", str(error))]
+        print_json({"valid": False, "problems": [problem.to_json() for problem in problems], "notes": []})
         return error.exit_code
     if as_json:
         print_json({"valid": True, "problems": [], "notes": list(loaded.notes), "config": loaded.config.to_json()})

@@ -75,10 +75,6 @@ class Advisor:
         return Curve(number, tuple(self._curves.get(number, ())), number in self._completed)
 
 
-def trial_to_json(trial: Trial) -> JSON:
-    return asdict(trial)
-
-
 def trial_from_json(fields: JSON) -> Trial:
     return Trial(**{**fields, "state": TrialState(fields["state"])})
 

@@ -6,6 +6,7 @@ the live view is drawn from.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from autoprune.manager.verdict import Ending
 from autoprune.records import JSON, Exit, ExperimentState, Metric, Trial, TrialState, timestamp
 from autoprune.runners.base import Started
 from autoprune.store import Command, Store, commands, events, experiments, metrics, trials
+
+log = logging.getLogger(__name__)
 
 Notice = dict[str, Any]
 Listener = Callable[[Notice], None]
@@ -27,20 +30,20 @@ class Journal:
         self._store = store
         self._experiment = experiment
         self._now = now
-        self._listener = listener
+        self._listener: Listener | None = listener
 
     def experiment_started(self, resumed: bool) -> None:
         with self._store.write() as tx:
             experiments.set_state(tx, self._experiment, ExperimentState.RUNNING)
             notice = self._event(tx, "experiment_resumed" if resumed else "experiment_started", {})
-        self._listener(notice)
+        self._tell(notice)
 
     def experiment_ended(self, state: ExperimentState, message: str, active_seconds: float) -> None:
         with self._store.write(durable=True) as tx:
             experiments.set_active_seconds(tx, self._experiment, active_seconds)
             experiments.set_state(tx, self._experiment, state, timestamp(self._now()), message)
             notice = self._event(tx, "experiment_ended", {"state": state, "message": message})
-        self._listener(notice)
+        self._tell(notice)
 
     def active(self, seconds: float) -> None:
         """How long the experiment has run so far, all its managers together."""
@@ -57,7 +60,7 @@ class Journal:
             trials.start(tx, self._experiment, number, attempt, timestamp(self._now()))
             parameters = trials.get(tx, self._experiment, number).parameters
             notice = self._event(tx, "trial_started", {"trial": number, "attempt": attempt, "parameters": parameters})
-        self._listener(notice)
+        self._tell(notice)
 
     def process_started(self, number: int, attempt: int, process: Started) -> None:
         with self._store.write() as tx:
@@ -68,7 +71,7 @@ class Journal:
             metrics.add(tx, self._experiment, number, reports)
         for report in reports:
             kind = "final_result" if report.final else "intermediate_result"
-            self._listener(
+            self._tell(
                 {"event": kind, "time": report.time, "trial": number, "seq": report.seq, "metrics": dict(report.values)}
             )
 
@@ -94,7 +97,7 @@ class Journal:
                 data["value"] = ending.value
             trial = trials.get(tx, self._experiment, number)
             notice = self._event(tx, "trial_ended", {**data, "message": ending.message})
-        self._listener(notice)
+        self._tell(notice)
         return trial
 
     def canceled(self, number: int, message: str) -> Trial:
@@ -105,13 +108,13 @@ class Journal:
             trial = trials.get(tx, self._experiment, number)
             data = {"trial": number, "state": trial.state, "value": None, "message": message}
             notice = self._event(tx, "trial_ended", data)
-        self._listener(notice)
+        self._tell(notice)
         return trial
 
     def warning(self, message: str, **data: JSON) -> None:
         with self._store.write() as tx:
             notice = self._event(tx, "warning", {**data, "message": message})
-        self._listener(notice)
+        self._tell(notice)
 
     def refuse_old_commands(self) -> None:
         """What was asked of a manager that died before it could."""
@@ -125,6 +128,16 @@ class Journal:
     def answered(self, command: Command, answer: str = "") -> None:
         with self._store.write() as tx:
             commands.answer(tx, command.id, timestamp(self._now()), answer)
+
+    def _tell(self, notice: Notice) -> None:
+        """A listener that fails (its terminal or pipe is closed) is not told again; the experiment goes on."""
+        if self._listener is None:
+            return
+        try:
+            self._listener(notice)
+        except Exception:
+            log.exception("the listener failed and will hear no more; the experiment goes on")
+            self._listener = None
 
     def _event(self, tx: Connection, kind: str, data: dict[str, JSON]) -> Notice:
         event = events.add(tx, self._experiment, timestamp(self._now()), kind, data)

@@ -6,13 +6,16 @@ import base64
 import contextlib
 import re
 import secrets
+import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from autoprune.config import ExperimentConfig
 from autoprune.errors import AutopruneError, StoreError, UsageError
@@ -27,9 +30,22 @@ from autoprune.store import Experiment, Store, Workspace, experiments
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def check(config: ExperimentConfig) -> None:
+    """Raises UsageError for what only shows when one tries: folders and GPUs that are not there, and a tuner class
+    that cannot be imported or made. User code is imported in a process of its own."""
+    _runner(config).close()
+    if config.tuner.class_name is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        start = {"do": "start", "config": config.to_json(), "seed": config.seed or 0}
+        with contextlib.closing(AdvisorClient(start, tuple, Path(folder) / "log", config.tuner_timeout)) as client:
+            while client.descriptors():
+                select.select(client.descriptors(), [], [], 0.1)
+                client.answers()
+
+
 def new_experiment(config: ExperimentConfig, source: str, workspace: Workspace, store: Store) -> Experiment:
     """Write a new experiment into the store, ready to be driven."""
-    _runner(config).close()
     now = time.time()
     experiment = Experiment(
         id=_new_id(config.experiment_name, now),
@@ -42,8 +58,18 @@ def new_experiment(config: ExperimentConfig, source: str, workspace: Workspace, 
     )
     with store.write(durable=True) as tx:
         experiments.create(tx, experiment)
-    workspace.folder(experiment.id).mkdir(parents=True)
     return experiment
+
+
+def end_orphans(experiment: Experiment, workspace: Workspace, store: Store) -> None:
+    """End what a manager that died left running. Its trials wait, and the experiment can be resumed."""
+    config = ExperimentConfig.from_json(experiment.config)
+    runner = runners.get(config.training_service.platform)(config.trial_concurrency)
+    with workspace.lock(experiment.id), contextlib.closing(runner):
+        journal = Journal(store, experiment.id, runner.now, lambda notice: None)
+        taken_up = take_up(experiment, store, workspace, runner, journal)
+        message = "stopped by command after its manager died"
+        journal.experiment_ended(ExperimentState.STOPPED, message, taken_up.active_seconds)
 
 
 def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: Listener, resumed: bool) -> Outcome:
@@ -71,6 +97,7 @@ def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: 
 def detach(experiment: Experiment, workspace: Workspace, port: int | None, patience: float = 60.0) -> int:
     """Have another process drive the experiment; returns its id once it holds the lock."""
     serve = ["--no-server"] if port is None else ["--port", str(port)]
+    workspace.folder(experiment.id).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "autoprune", "resume", experiment.id, "--workspace", str(workspace.root), *serve]
     with workspace.manager_log(experiment.id).open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

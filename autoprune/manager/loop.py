@@ -182,7 +182,9 @@ class Manager:
         try:
             process = self.runner.start(spec)
         except OSError as error:
-            raise AutopruneError(f"trial {spec.number} cannot be started: {error}") from error
+            message = f"trial {spec.number} cannot be started: {error}"
+            self.journal.attempt_ended(spec.number, spec.attempt, None, Ending(TrialState.WAITING, message=message))
+            raise AutopruneError(message) from error
         self.journal.process_started(spec.number, spec.attempt, process)
 
     def _listen(self, running: _Running) -> None:
@@ -239,7 +241,7 @@ class Manager:
 
     def _count_silent_failure(self, running: _Running, exit: Exit, ending: Ending) -> None:
         """Trials that fail one after the other without a word share a cause; more of them would not help."""
-        if running.cut is not None:
+        if running.cut is not None or ending.state is TrialState.WAITING:
             return
         self._silent_failures = 0 if running.reported else self._silent_failures + 1
         if self._silent_failures == STARTUP_FAILURES and self._closing is None:

@@ -61,8 +61,7 @@ def conclude(
 
 def _finished(final: Metric, exit: Exit | None, cut: Cut | None) -> Ending:
     if final.value is None:
-        given = final.values["default"]
-        return Ending(TrialState.INVALID, None, final.values, f"its final result is {given}; expected a finite number")
+        return Ending(TrialState.INVALID, None, final.values, "its final result is not a finite number")
     unclean = f"{describe(exit)} after the final result" if exit is not None and not exit.ok else ""
     warning = f"{cut.value}, after the final result" if cut is not None else unclean
     return Ending(TrialState.SUCCEEDED, final.value, final.values, warning)

@@ -6,6 +6,7 @@ folder. A runner only has to make `wait` return soon after that file grows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from abc import ABC, abstractmethod
@@ -98,8 +99,10 @@ def variables(spec: TrialSpec) -> dict[str, str]:
 
 
 def write_exit(folder: Path, exit: Exit) -> None:
-    """How the attempt ended, for a manager that comes later."""
-    (folder / protocol.EXIT).write_text(json.dumps(asdict(exit)), encoding="utf-8")
+    """How the attempt ended, for people and for a manager that comes later; a full disk or a folder that the trial
+    has removed must not hide the end itself."""
+    with contextlib.suppress(OSError):
+        (folder / protocol.EXIT).write_text(json.dumps(asdict(exit)), encoding="utf-8")
 
 
 def read_exit(folder: Path) -> Exit | None:

@@ -67,8 +67,8 @@ class LocalRunner(Runner):
         self._sleep(timeout, also)
         self._watch.drain()
         self._kill_the_overdue()
-        over = [running for running in self._running.values() if running.process.poll() is not None]
-        return [self._reap(running) for running in over]
+        ended = [running for running in self._running.values() if running.process.poll() is not None]
+        return [self._reap(running) for running in ended if not self._has_time_left(running)]
 
     def kill(self, number: int, *, now: bool = False) -> None:
         running = self._running.get(number)
@@ -112,12 +112,20 @@ class LocalRunner(Runner):
         return environment | variables(spec)
 
     def _sleep(self, timeout: float, also: Collection[int]) -> None:
-        ours = [self._watch.descriptor, *(running.pidfd for running in self._running.values())]
+        alive = [running for running in self._running.values() if running.process.returncode is None]
+        ours = [self._watch.descriptor, *(running.pidfd for running in alive)]
+        lingering = len(alive) < len(self._running)
         with selectors.DefaultSelector() as selector:
             for descriptor in (*also, *ours):
                 if descriptor is not None:
                     selector.register(descriptor, selectors.EVENT_READ)
-            selector.select(min(timeout, _POLL_SECONDS) if None in ours else timeout)
+            selector.select(min(timeout, _POLL_SECONDS) if None in ours or lingering else timeout)
+
+    def _has_time_left(self, running: _Running) -> bool:
+        """Whether a trial that was asked to end is still about it: its shell is gone, its script is not."""
+        if running.kill_at is None or time.monotonic() >= running.kill_at:
+            return False
+        return bool(_processes.members(running.spec.folder, running.process.pid))
 
     def _kill_the_overdue(self) -> None:
         for running in self._running.values():

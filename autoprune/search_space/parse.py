@@ -80,6 +80,9 @@ class _Parser:
         return {}
 
     def members(self, table: Table, prefix: str) -> dict[str, Dimension]:
+        for entry in table:
+            if not entry.key or (entry.key == "_name" and not prefix):
+                self.problem("", f"a parameter called {entry.key!r}", "a name that is not taken", entry.mark)
         read = {
             entry.key: self.dimension(entry.node, member_path(prefix, entry.key))
             for entry in table
@@ -174,6 +177,8 @@ class _Parser:
         elif low == high:
             remedy = "high is exclusive" if kind == "randint" else "for a fixed value use choice"
             self.problem(path, given, "low below high", node.mark, remedy)
+        if not math.isfinite(high - low):
+            self.problem(path, given, "bounds whose difference a float can hold", node.mark)
         if "log" in kind and low <= 0:
             expected = "low above 0, since its logarithm is taken"
             self.problem(path, f"low {low:g}", expected, node.items[0].mark, "a small one, such as 1e-4")

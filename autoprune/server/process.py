@@ -39,7 +39,9 @@ class ServerProcess:
         line = _first_line(process, patience)
         if not line:
             _end(process)
-            raise AutopruneError(f"the results server did not start; its log is {path}")
+            said = path.read_text(errors="replace").strip().splitlines()
+            reason = f": {said[-1]}" if said else ""
+            raise AutopruneError(f"the results server did not start{reason} (its log is {path})")
         return cls(process, json.loads(line)["url"])
 
     @property

@@ -60,7 +60,7 @@ def resolve(tx: Connection, prefix: str | None) -> str:
         raise NotFoundError("this workspace has no experiments yet; start one with: autoprune run config.yml")
     if prefix is None:
         return ids[0]
-    matching = [prefix] if prefix in ids else [id for id in ids if id.startswith(prefix)]
+    matching = [prefix] if prefix in ids else [id for id in ids if prefix and id.startswith(prefix)]
     if not matching:
         raise NotFoundError(f"no experiment has an id that begins with {prefix!r} ({did_you_mean(prefix, ids[:10])})")
     if len(matching) > 1:

@@ -68,11 +68,17 @@ class Workspace:
             raise UsageError(
                 f"no experiments in {self.root}; give --workspace, or start one with: autoprune run config.yml"
             )
+        if not os.access(self.root, os.W_OK):
+            raise UsageError(
+                f"the workspace {self.root} cannot be written, and its database needs that even for reading; "
+                "copy it to a place of yours, and give that as --workspace"
+            )
         return open_store(self.database)
 
     @contextmanager
     def lock(self, experiment: str) -> Iterator[None]:
         """Held by the experiment's manager; the system lets go of it however the manager ends."""
+        self.folder(experiment).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._lock_file(experiment), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if not _take(descriptor):

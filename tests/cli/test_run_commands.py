@@ -148,11 +148,17 @@ def test_failing_trials_are_exit_code_1(config: Callable[..., Path], autoprune: 
     assert "no trial has succeeded" in result.stdout
 
 
-def test_a_class_that_is_not_there_is_exit_code_2(config: Callable[..., Path], autoprune: Autoprune) -> None:
+def test_a_class_that_is_not_there_is_exit_code_2(
+    config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path
+) -> None:
     path = config(tuner={"className": "optuna.samplers.NoSuchSampler"})
     result = autoprune("run", str(path), "--no-server")
     assert result.returncode == 2
     assert "NoSuchSampler" in result.stderr
+    assert autoprune("validate", str(path)).returncode == 2
+    report = json.loads(autoprune("validate", str(path), "--json").stdout)
+    assert "NoSuchSampler" in report["problems"][0]["expected"]
+    assert not (tmp_path / "autoprune-experiments").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -317,3 +323,73 @@ def test_commands_have_examples(autoprune: Autoprune) -> None:
         assert result.returncode == 0
         assert "Examples:" in result.stdout
         assert f"autoprune {command}" in result.stdout
+
+
+@pytest.mark.parametrize("command", [("stop", "small"), ("delete", "small", "--yes")])
+def test_what_a_dead_manager_left_running_is_ended(
+    config: Callable[..., Path],
+    autoprune: Autoprune,
+    running: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    command: tuple[str, ...],
+) -> None:
+    script = """
+        import os, pathlib, signal, time, autoprune
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pathlib.Path("pid").write_text(str(os.getpid()))
+        autoprune.report_intermediate_result(0.1)
+        time.sleep(1000)
+        """
+    process = running("run", str(config(script)))
+    process.kill()
+    process.wait()
+    orphan = int((tmp_path / "pid").read_text())
+    assert psutil.pid_exists(orphan)
+    killed = autoprune("trial", "kill", "0")
+    assert killed.returncode == 2
+    assert "autoprune stop small-search" in killed.stderr
+    assert autoprune(*command).returncode == 0
+    assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_empty_id_is_nobodys(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    autoprune("run", str(config()), "--quiet", "--no-server")
+    for command in (("delete", "", "--yes"), ("stop", ""), ("resume", "")):
+        assert autoprune(*command).returncode == 2
+    assert len(json.loads(autoprune("list", "--json").stdout)["items"]) == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_run_goes_on_when_nobody_reads(
+    config: Callable[..., Path],
+    autoprune: Autoprune,
+    environment: dict[str, str],
+    tmp_path: Path,
+    flags: tuple[str, ...],
+) -> None:
+    command = [sys.executable, "-m", "autoprune", "run", str(config()), "--no-server", *flags]
+    stream = "stdout" if flags else "stderr"
+    streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, **streams)
+    pipe = getattr(process, stream)
+    pipe.readline()
+    pipe.close()
+    assert process.wait(60) == 0
+    assert json.loads(autoprune("status", "--json").stdout)["trials"] == {"SUCCEEDED": 3}
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_reports_that_are_not_finite_are_shown_and_survived(
+    config: Callable[..., Path], autoprune: Autoprune, flags: tuple[str, ...]
+) -> None:
+    script = """
+        import autoprune
+        autoprune.report_intermediate_result(float("nan"))
+        autoprune.report_intermediate_result(10**400)
+        autoprune.report_final_result({"default": 1, "loss": float("inf")})
+        """
+    result = autoprune("run", str(config(script)), "--no-server", *flags)
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
+    best = json.loads(autoprune("best", "--json").stdout)
+    assert best["metrics"] == {"default": 1, "loss": None}

@@ -12,7 +12,7 @@ import pytest
 
 from autoprune.config import ExperimentConfig
 from autoprune.manager.journal import Notice
-from autoprune.manager.launch import drive, new_experiment
+from autoprune.manager.launch import check, drive, new_experiment
 from autoprune.manager.loop import Outcome
 from autoprune.records import Metric, Trial
 from autoprune.store import Experiment, Store, Workspace, experiments, metrics, trials
@@ -56,6 +56,7 @@ class Lab:
             "trainingService": {"platform": platform},
         }
         config = ExperimentConfig.from_json({**base, **settings})
+        check(config)
         return new_experiment(config, "config.yml", self.workspace, self.store)
 
     def drive(self, experiment: Experiment, listener: Callable[[Notice], None] | None = None) -> Outcome:

@@ -71,7 +71,7 @@ def test_states(lab: Lab) -> None:
     assert trials[0].message == "exit code 3 after the final result"
     assert trials[1].message == "exit code 1: ValueError: no luck"
     assert "report_final_result" in trials[2].message
-    assert "NaN" in trials[3].message
+    assert "not a finite number" in trials[3].message
     assert trials[4].value == 2.0
     assert any("first one counts" in notice["message"] for notice in lab.events("warning"))
 
@@ -125,6 +125,31 @@ def test_retries(lab: Lab) -> None:
     _, trials = lab.run(script, maxTrialNumber=3, maxTrialRetries=1)
     assert [trial.state for trial in trials] == ["SUCCEEDED", "SUCCEEDED", "FAILED"]
     assert [trial.attempts for trial in trials] == [1, 2, 2]
+
+
+def test_more_retries_than_silent_failures(lab: Lab) -> None:
+    script = """
+        import autoprune
+        marker = autoprune.get_output_dir() / "tries"
+        tries = len(marker.read_text()) if marker.exists() else 0
+        marker.write_text("x" * (tries + 1))
+        if tries < 6:
+            raise ValueError("not yet")
+        autoprune.report_final_result(1.0)
+        """
+    outcome, trials = lab.run(script, maxTrialNumber=2, maxTrialRetries=8)
+    assert outcome.code == 0
+    assert [(trial.state, trial.attempts) for trial in trials] == [("SUCCEEDED", 7)] * 2
+
+
+def test_a_listener_that_fails_costs_nothing(lab: Lab) -> None:
+    experiment = lab.create(QUICK, maxTrialNumber=3)
+
+    def broken(notice: dict[str, object]) -> None:
+        raise BrokenPipeError
+
+    assert lab.drive(experiment, broken).code == 0
+    assert len(lab.trials(experiment)) == 3
 
 
 def test_max_trial_duration(lab: Lab) -> None:
@@ -256,6 +281,7 @@ def test_a_trial_that_cannot_be_started_ends_the_run_and_is_kept(lab: Lab, monke
             lab.drive(experiment)
     with lab.store.read() as tx:
         assert experiments.get(tx, experiment.id).state is ExperimentState.FAILED
+    assert [trial.state for trial in lab.trials(experiment)] == ["WAITING"]
     assert lab.drive(experiment).code == 0
     assert [(trial.state, trial.attempts) for trial in lab.trials(experiment)] == [
         ("SUCCEEDED", 2),

@@ -9,7 +9,7 @@ from autoprune.records import Exit, Metric, TrialState
 
 
 def report(value: float | None, final: bool) -> Metric:
-    return Metric(0, 0, final, value, {"default": value if value is not None else "NaN", "sparsity": 0.8}, "t")
+    return Metric(0, 0, final, value, {"default": value, "sparsity": 0.8}, "t")
 
 
 FINAL = report(0.9, final=True)
@@ -58,4 +58,4 @@ def test_a_failure_says_what_the_script_said_last() -> None:
 
 def test_the_whole_report_is_kept() -> None:
     assert conclude(CLEAN, FINAL, None, None, "", "").metrics == {"default": 0.9, "sparsity": 0.8}
-    assert "NaN" in conclude(CLEAN, NAN, None, None, "", "").message
+    assert "not a finite number" in conclude(CLEAN, NAN, None, None, "", "").message

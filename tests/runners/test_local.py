@@ -156,8 +156,9 @@ def test_gpus_are_given_out_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
     trials = [spec(tmp_path, "echo $CUDA_VISIBLE_DEVICES; sleep 0.2", gpus=1, number=number) for number in range(3)]
     for trial in trials:
         runner.start(trial)
-    for _ in trials:
-        finish(runner)
+    ended = 0
+    while ended < len(trials):
+        ended += len(runner.wait(1.0))
     runner.close()
     given = {(trial.folder / "stdout").read_text().strip() for trial in trials}
     assert given == {"GPU-a", "GPU-b", "GPU-c"}
@@ -180,3 +181,28 @@ def test_no_descriptors_leak(runner: LocalRunner, tmp_path: Path) -> None:
         runner.start(spec(tmp_path, "true", number=number))
         finish(runner)
     assert process.num_fds() == before
+
+
+def test_a_script_asked_to_end_has_time_to(runner: LocalRunner, tmp_path: Path) -> None:
+    (tmp_path / "trial.py").write_text(
+        "import signal, sys, time\n"
+        "def end(*_):\n"
+        "    time.sleep(0.5)\n"
+        "    open('saved', 'w').write('checkpoint')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "open('ready', 'w').write('1')\n"
+        "time.sleep(1000)\n"
+    )
+    runner.start(spec(tmp_path, "python trial.py; true"))
+    wait_for(tmp_path / "ready")
+    runner.kill(0)
+    finish(runner)
+    assert (tmp_path / "saved").read_text() == "checkpoint"
+
+
+def test_a_trial_may_remove_its_folder(runner: LocalRunner, tmp_path: Path) -> None:
+    trial = spec(tmp_path, "rm -r $AUTOPRUNE_ATTEMPT_DIR")
+    runner.start(trial)
+    assert finish(runner) == Exit(0)
+    assert read_exit(trial.folder) is None

@@ -80,7 +80,39 @@ def test_numbers_that_are_not_finite_arrive_as_such(attempt: Path, given: object
     autoprune.report_final_result(given)
     (report,) = ReportReader(attempt, 0).read()
     assert report.value is None
-    assert report.values["default"] in ("NaN", "Infinity", "-Infinity")
+    assert report.values["default"] is None
+
+
+def test_what_json_or_utf8_cannot_hold_becomes_what_they_can(attempt: Path) -> None:
+    autoprune.report_final_result({"default": 10**400, "huge": [10**5000, 1e308], "\ud800": "half \udfff"})
+    (report,) = ReportReader(attempt, 0).read()
+    assert report.value is None
+    assert report.values == {"default": None, "huge": [None, 1e308], "?": "half ?"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"seq": 0, "final": true, "values": {"default": 1e999}, "time": "t"}',
+        '{"seq": 0, "final": true, "values": {"default": NaN}, "time": "t"}',
+        '{"seq": 0, "final": true, "values": {"default": ' + "9" * 400 + '}, "time": "t"}',
+    ],
+)
+def test_numbers_beyond_json_in_a_line_written_by_hand(attempt: Path, line: str) -> None:
+    (attempt / protocol.METRICS).write_text(line + "\n")
+    (report,) = ReportReader(attempt, 0).read()
+    assert (report.value, report.values) == (None, {"default": None})
+
+
+NO_REPORTS = ["[" * 5000, "{}", "[]", "null", '{"values": {"default": "x"}, "final": 1, "time": 1}']
+
+
+@pytest.mark.parametrize("line", NO_REPORTS)
+def test_lines_that_are_no_reports(attempt: Path, line: str) -> None:
+    (attempt / protocol.METRICS).write_text(line + "\n")
+    reader = ReportReader(attempt, 0)
+    assert reader.read() == []
+    assert len(reader.broken) == 1
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _sparsity(size: int, pruned: int) -> float:
     """The float nearest pruned / size from which `pruned_count` gives `pruned` back."""
     if size == 0:
         return 0.0
-    value = pruned / size
+    value = float(pruned / size)
     while pruned_count(size, value) < pruned:
         value = math.nextafter(value, 1.0)
     return value

@@ -188,6 +188,7 @@ def _current(module: nn.Module, site: _Site, name: str) -> Masked:
     if held.parameter is not parameter:
         held = _masked.get(id(parameter)) or held.moved_to(parameter)
         site.masked[name] = held
+        held.adopt()
     return held
 
 
