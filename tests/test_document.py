@@ -153,3 +153,8 @@ def test_a_file_name_says_whether_it_is_json(tmp_path: Path) -> None:
 )
 def test_values_as_errors_quote_them(data: Any, text: str) -> None:
     assert describe(from_plain(data, "f")) == text
+
+
+def test_deep_nesting_is_a_problem_and_no_crash() -> None:
+    with pytest.raises(ConfigError, match="nested very deeply"):
+        parse("a: " + "[" * 900 + "]" * 900, "deep.yml")

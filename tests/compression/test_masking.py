@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.compression.torch import LevelPruner, masking, unwrap
+from autoprune.compression.torch import LevelPruner, achieved_sparsity, masking, unwrap
 
 Train = Callable[..., None]
 HALF = [{"sparsity": 0.5, "op_types": ["default"]}]
@@ -308,3 +308,14 @@ def test_nothing_keeps_a_masked_model_alive(net: nn.Module) -> None:
     gc.collect()
     assert held() is None
     assert parameter() is None
+
+
+def test_what_is_called_sparse_is_sparse_after_a_parameter_was_replaced(net: nn.Module) -> None:
+    pruner = LevelPruner(net, HALF)
+    pruner.compress()
+    layer = net.get_submodule("fc")
+    layer.register_parameter("weight", nn.Parameter(torch.ones_like(weight(net))))
+    assert achieved_sparsity(net) == 0.5
+    assert float((weight(net) == 0).float().mean()) == 0.5
+    pruner.unwrap()
+    assert torch.equal(weight(net), torch.ones_like(weight(net)))

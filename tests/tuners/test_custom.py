@@ -205,3 +205,25 @@ def test_two_folders_with_the_same_module(tmp_path: Path) -> None:
         proposal = load(folder, source).ask(0, History())
         assert proposal is not None
         assert proposal.parameters == {"x": name}
+
+
+def test_cma_es_takes_the_same_course_after_a_rebuild() -> None:
+    """Its state is a pickle, whose bytes may differ; the parameters may not."""
+
+    def new() -> Tuner:
+        plain = {"x": {"_type": "uniform", "_value": [0, 1]}, "y": {"_type": "uniform", "_value": [0, 1]}}
+        space = space_from_plain(plain)
+        name, args = "optuna.samplers.CmaEsSampler", {"n_startup_trials": 2}
+        return load_custom(name, None, args, space, plain, OptimizeMode.MAXIMIZE, 3)
+
+    tuner, finished = new(), []
+    for number in range(12):
+        proposal = tuner.ask(number, History(list(finished)))
+        again = new().ask(number, History(list(finished)))
+        assert proposal is not None
+        assert again is not None
+        assert proposal.parameters == again.parameters
+        value = -((proposal.parameters["x"] - 0.3) ** 2) - proposal.parameters["y"] ** 2
+        finished.append(
+            Trial(number, TrialState.SUCCEEDED, proposal.parameters, value, tuner_state=proposal.state, known=number)
+        )
