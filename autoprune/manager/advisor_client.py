@@ -45,9 +45,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Failed:
-    """Something went wrong with the advisor, and was dealt with."""
+    """Something went wrong with the advisor, and was dealt with; `asked_again` where a new process was asked."""
 
     cause: str
+    asked_again: bool = False
 
 
 Answer = Proposed | Judged | Failed
@@ -140,7 +141,7 @@ class AdvisorClient:
             self._requests.clear()
             raise TunerError(f"the tuner failed {FAILURES} times: {cause} (its output is in {self._log})")
         who = "assessor" if kind == "judge" else "tuner"
-        return [Failed(f"the {who} failed: {cause}"), *self._replace()]
+        return [Failed(f"the {who} failed: {cause}", asked_again=True), *self._replace()]
 
     def _replace(self) -> list[Answer]:
         """A new process that knows what the old one knew. Questions about running trials are answered "go on"."""

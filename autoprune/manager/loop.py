@@ -267,8 +267,10 @@ class Manager:
                     running = self._running.get(number)
                     if verdict.stop and running is not None and running.final is None:
                         self._cut(running, Cut.ASSESSOR, verdict.reason)
-                case Failed(cause):
+                case Failed(cause, asked_again):
                     self.journal.warning(cause)
+                    if asked_again:
+                        self._asked = dict.fromkeys(self._asked, self._finished)
 
     def _propose(self, answer: Proposed) -> None:
         known = self._asked.pop(answer.number)

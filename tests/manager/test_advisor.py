@@ -130,3 +130,25 @@ def test_a_bad_assessor_costs_no_trial(
     assert outcome.code == 0
     assert all(trial.state is TrialState.SUCCEEDED for trial in trials)
     assert any("assessor failed" in notice["message"] for notice in lab.events("warning"))
+
+
+def test_a_repeated_ask_knows_what_finished_meanwhile(lab: Lab) -> None:
+    """A rebuild tells a tuner what it knew at the ask that was answered, not at the one that failed."""
+    script = """
+        import pathlib, time, autoprune
+        if autoprune.get_sequence_id() == 1:
+            time.sleep(1)
+            pathlib.Path("one-is-done").touch()
+        autoprune.report_final_result(1.0)
+        """
+    misbehave = """
+            if parameter_id == 2 and asked == 1:
+                while not (self.calls.parent / "one-is-done").exists():
+                    time.sleep(0.05)
+                time.sleep(1)
+                os._exit(3)
+"""
+    (lab.code / "bad.py").write_text(dedent(TUNER.format(misbehave=misbehave.strip())))
+    tuner = {"className": "bad.Tuner", "codeDirectory": str(lab.code), "classArgs": {"folder": str(lab.code)}}
+    _, trials = lab.run(script, platform="local", tuner=tuner, maxTrialNumber=3, trialConcurrency=2)
+    assert [trial.known for trial in trials] == [0, 0, 2]
