@@ -1,8 +1,8 @@
 """Annealing: each value drawn near that of one of the best trials, nearer the more trials there are.
 
 The algorithm is hyperopt's. It works on the unit interval, where every numeric type is uniform, and reads the
-finished trials from a list that only grows. Trials still running are left out: hyperopt would take them for the worst
-of all and search near them while nothing better is known. Its draws are random enough not to ask for one twice.
+finished trials from a list that only grows. Trials still running count as many trials more, each as bad as the worst
+known: they narrow the neighbourhood as they will once they finish, and are hardly ever searched near.
 """
 
 from __future__ import annotations
@@ -36,24 +36,22 @@ class Anneal(Tuner):
         super().__init__(space, args, seed)
         self._dimensions = dict(space.dimensions())
         self._domain: Domain | None = None
-        self._trials: Trials | None = None
+        self._documents: list[dict[str, Any]] = []
         self._seen = 0
 
     def ask(self, number: int, history: History) -> Proposal:
-        from hyperopt import Trials, anneal
+        from hyperopt import anneal
         from hyperopt.base import Domain
 
         args = self.args
         assert isinstance(args, AnnealArgs)
         self._domain = domain = self._domain or Domain(None, _group(self.space.members, ""))
-        if self._trials is None:
-            self._trials = Trials()
-        documents = [self._document(trial) for trial in history.finished[self._seen :]]
+        for trial in history.finished[self._seen :]:
+            self._add(self._documents, trial, self.loss(trial))
         self._seen = len(history.finished)
-        self._trials.insert_trial_docs([document for document in documents if document is not None])
-        self._trials.refresh()
+        trials = self._with_running(history)
         options = {"avg_best_idx": args.avg_best_idx, "shrink_coef": args.shrink_coef}
-        (asked,) = anneal.suggest([number], domain, self._trials, self.seed_for(number), **options)
+        (asked,) = anneal.suggest([number], domain, trials, self.seed_for(number), **options)
 
         def pick(path: str, dimension: Dimension) -> float:
             (value,) = asked["misc"]["vals"][path]
@@ -61,23 +59,36 @@ class Anneal(Tuner):
 
         return Proposal(suggest(self.space, pick))
 
-    def _document(self, trial: Trial) -> dict[str, Any] | None:
-        """The trial as hyperopt has it; None for one without a value, or that is not of this space."""
+    def _with_running(self, history: History) -> Trials:
+        """What hyperopt reads: all finished trials and, once there is a worst one, the running ones as bad as that."""
+        from hyperopt.base import trials_from_docs
+
+        documents = list(self._documents)
+        if documents:
+            worst = max(document["result"]["loss"] for document in documents)
+            for trial in history.running:
+                self._add(documents, trial, worst)
+        return trials_from_docs(documents, validate=False)
+
+    def _add(self, documents: list[dict[str, Any]], trial: Trial, loss: float | None) -> None:
+        """Append the trial as hyperopt has it, unless it has no value, or is not of this space."""
+        flat = self.flat(trial)
+        if loss is not None and flat is not None:
+            documents.append(self._document(trial.number, loss, flat))
+
+    def _document(self, number: int, loss: float, flat: Mapping[str, float]) -> dict[str, Any]:
         from hyperopt import JOB_STATE_DONE, STATUS_OK
 
-        loss, flat = self.loss(trial), self.flat(trial)
-        if loss is None or flat is None:
-            return None
         values: dict[str, list[float]] = {path: [] for path in self._dimensions}
         for path, value in flat.items():
             dimension = self._dimensions[path]
             values[path] = [value if isinstance(dimension, Choice) else dimension.to_unit(value)]
-        active = {path: [trial.number] if value else [] for path, value in values.items()}
+        active = {path: [number] if value else [] for path, value in values.items()}
         return {
-            "tid": trial.number,
+            "tid": number,
             "state": JOB_STATE_DONE,
             "result": {"loss": loss, "status": STATUS_OK},
-            "misc": {"tid": trial.number, "cmd": None, "workdir": None, "idxs": active, "vals": values},
+            "misc": {"tid": number, "cmd": None, "workdir": None, "idxs": active, "vals": values},
             **dict.fromkeys(("spec", "exp_key", "owner", "book_time", "refresh_time")),
             "version": 0,
         }
