@@ -119,6 +119,10 @@ class TrainingServiceConfig(Section):
     gpu_indices: Annotated[GpuIndices | None, V1("localConfig.gpuIndices")] = Field(
         default=None, description="The GPUs that trials may use."
     )
+    warm_start: Flag = Field(
+        default=True,
+        description="Whether python trials start from a process that has imported their libraries already.",
+    )
 
 
 class ExperimentConfig(Section):

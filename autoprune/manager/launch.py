@@ -24,7 +24,7 @@ from autoprune.manager.journal import Journal, Listener
 from autoprune.manager.loop import Manager, Outcome
 from autoprune.manager.recover import history, take_up
 from autoprune.records import ExperimentState, timestamp
-from autoprune.runners import Runner, runners
+from autoprune.runners import Options, Runner, runners
 from autoprune.store import Experiment, Store, Workspace, experiments
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -64,7 +64,7 @@ def new_experiment(config: ExperimentConfig, source: str, workspace: Workspace, 
 def end_orphans(experiment: Experiment, workspace: Workspace, store: Store) -> None:
     """End what a manager that died left running. Its trials wait, and the experiment can be resumed."""
     config = ExperimentConfig.from_json(experiment.config)
-    runner = runners.get(config.training_service.platform)(config.trial_concurrency)
+    runner = _make_runner(config)
     with workspace.lock(experiment.id), contextlib.closing(runner):
         journal = Journal(store, experiment.id, runner.now, lambda notice: None)
         taken_up = take_up(experiment, store, workspace, runner, journal)
@@ -117,12 +117,23 @@ def _runner(config: ExperimentConfig) -> Runner:
     """The runner the configuration names, if it can do what is asked."""
     if not config.trial_code_directory.is_dir():
         raise UsageError(f"the trials' code directory {config.trial_code_directory} is not there any more")
-    runner = runners.get(config.training_service.platform)(config.trial_concurrency)
+    runner = _make_runner(config)
     refusal = runner.check(config.trial_gpu_number)
     if refusal:
         runner.close()
         raise UsageError(f"{refusal}; to run the trials on the CPU, give --set trialGpuNumber=0")
     return runner
+
+
+def _make_runner(config: ExperimentConfig) -> Runner:
+    service = config.training_service
+    options = Options(
+        gpu_indices=service.gpu_indices,
+        trials_per_gpu=service.max_trial_number_per_gpu,
+        use_active_gpu=service.use_active_gpu,
+        warm_start=service.warm_start,
+    )
+    return runners.get(service.platform)(config.trial_concurrency, options)
 
 
 def _new_id(name: str, now: float) -> str:

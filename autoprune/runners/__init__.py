@@ -1,8 +1,8 @@
 """Runners: each file here is one way to start trials, to learn how they ended, and to kill them."""
 
 from autoprune.registry import Registry
-from autoprune.runners.base import Ended, Runner
+from autoprune.runners.base import Ended, Options, Runner
 
 runners: Registry[Runner] = Registry("autoprune.runners", Runner, "training service")  # type: ignore[type-abstract]
 
-__all__ = ["Ended", "Runner", "runners"]
+__all__ = ["Ended", "Options", "Runner", "runners"]

@@ -20,6 +20,16 @@ from autoprune.records import Exit, TrialSpec
 
 
 @dataclass(frozen=True)
+class Options:
+    """What the configuration says about how trials run, beyond each trial's own `TrialSpec`."""
+
+    gpu_indices: tuple[int, ...] | None = None
+    trials_per_gpu: int = 1
+    use_active_gpu: bool = False
+    warm_start: bool = True
+
+
+@dataclass(frozen=True)
 class Started:
     """The process of an attempt: its id, and when it was created, since ids are used again."""
 
@@ -35,6 +45,9 @@ class Ended:
     exit: Exit
 
 
+DEFAULTS = Options()
+
+
 class Runner(ABC):
     """Subclass, give it a `name`. One object runs the trials of one experiment; it is used from one thread."""
 
@@ -42,8 +55,9 @@ class Runner(ABC):
     patience: ClassVar[float] = 0.1
     """How long, by the runner's clock, the manager may wait before it looks for commands again."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, options: Options = DEFAULTS) -> None:
         self.concurrency = concurrency
+        self.options = options
 
     @abstractmethod
     def start(self, spec: TrialSpec) -> Started:

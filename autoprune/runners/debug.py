@@ -24,7 +24,7 @@ from unittest import mock
 from autoprune import protocol
 from autoprune.errors import UsageError
 from autoprune.records import Exit, TrialSpec
-from autoprune.runners.base import Ended, Runner, Started, variables, write_exit, write_inputs
+from autoprune.runners.base import DEFAULTS, Ended, Options, Runner, Started, variables, write_exit, write_inputs
 
 _EPOCH = 1_767_225_600.0
 _POLL_SECONDS = 0.1
@@ -40,8 +40,8 @@ class DebugRunner(Runner):
     name: ClassVar[str] = "debug"
     patience: ClassVar[float] = 3600.0
 
-    def __init__(self, concurrency: int) -> None:
-        super().__init__(concurrency)
+    def __init__(self, concurrency: int, options: Options = DEFAULTS) -> None:
+        super().__init__(concurrency, options)
         self.time = _EPOCH
         self._scripts: dict[int, _Script] = {}
 

@@ -18,7 +18,7 @@ from autoprune import protocol
 from autoprune.records import Exit, TrialSpec
 from autoprune.runners import _gpus, _processes
 from autoprune.runners._watch import Watch
-from autoprune.runners.base import Ended, Runner, Started, variables, write_exit, write_inputs
+from autoprune.runners.base import DEFAULTS, Ended, Options, Runner, Started, variables, write_exit, write_inputs
 
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
@@ -39,8 +39,8 @@ class LocalRunner(Runner):
 
     name: ClassVar[str] = "local"
 
-    def __init__(self, concurrency: int) -> None:
-        super().__init__(concurrency)
+    def __init__(self, concurrency: int, options: Options = DEFAULTS) -> None:
+        super().__init__(concurrency, options)
         self._running: dict[int, _Running] = {}
         self._watch = Watch()
         self._gpus: tuple[str, ...] | None = None
