@@ -30,15 +30,25 @@ class TunerArgs(BaseModel):
     seed: int | None = Field(None, ge=0, description="makes the sequence of parameters reproducible")
 
 
+class NestedArgs(TunerArgs):
+    """The `classArgs` of a tuner that can search a nested space as it stands, and flattened if it is told to."""
+
+    flatten: bool = Field(
+        False, description="search a flat space, where parameters of one name under several branches are one"
+    )
+
+
 class Tuner(ABC):
     """Subclass, give it a `name`, write `ask`. `seed` is the experiment's, always set.
 
     `seeded` says whether the seed makes a difference; where it does not, the sequence is the space's alone.
+    `flattens` says that the tuner searches flat spaces only, whatever the user's looks like.
     """
 
     name: ClassVar[str]
     Args: ClassVar[type[TunerArgs]] = TunerArgs
     seeded: ClassVar[bool] = True
+    flattens: ClassVar[bool] = False
 
     def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
         self.space = space
