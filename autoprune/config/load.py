@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from autoprune.config.overrides import override
 from autoprune.config.problems import Location, problems_of, walk
 from autoprune.config.translate import Draft, Found, leaves, translate
 from autoprune.config.values import BASE, nearest_file, parse_flag
-from autoprune.document import Node, Scalar, Table, describe, plain, read
+from autoprune.document import Node, Scalar, Table, describe, from_plain, plain, read
 from autoprune.errors import ConfigError, Mark, Problem
 from autoprune.records import JSON
 from autoprune.search_space import Space, parse_space
 
+PLAIN = "configuration"
+"""What errors and results call a configuration that came from no file."""
 INLINE, IN_FILE = "searchSpace", "searchSpaceFile"
-_GPU_FIELDS = ("useActiveGpu", "maxTrialNumberPerGpu", "gpuIndices")
+_GPU_FIELDS = tuple(f"trainingService.{name}" for name in ("useActiveGpu", "maxTrialNumberPerGpu", "gpuIndices"))
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,37 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
     search space file it names, and of the overrides."""
     path = Path(path)
     root, form = read(path)
+    return _load(root, form, overrides, path.parent, str(path))
+
+
+def load_plain(data: Mapping[str, JSON]) -> Loaded:
+    """The same for a dict with the fields of a file; its relative paths start from the current folder."""
+    problems: list[Problem] = []
+    root = from_plain(_spelled(data, "", problems), PLAIN)
+    return _load(root, problems, (), Path(), PLAIN)
+
+
+def _spelled(value: JSON, path: str, problems: list[Problem]) -> JSON:
+    """The value as a file would have it: paths as text, arrays and their numbers as lists and numbers."""
+    match value:
+        case Mapping():
+            return {str(key): _spelled(item, f"{path}.{key}".strip("."), problems) for key, item in value.items()}
+        case list() | tuple():
+            return [_spelled(item, path, problems) for item in value]
+        case str() | bool() | None:
+            return value
+        case Path():
+            return str(value)
+        case _ if hasattr(value, "tolist"):
+            return _spelled(value.tolist(), path, problems)
+        case int() | float():
+            return value
+    expected = "text, a number, True, False, None, a list or a dict"
+    problems.append(Problem(path, f"{value!r} ({type(value).__name__})", expected, Mark(PLAIN)))
+    return None
+
+
+def _load(root: Node, form: Sequence[Problem], overrides: Sequence[str], folder: Path, source: str) -> Loaded:
     if not isinstance(root, Table):
         raise ConfigError([Problem("", describe(root), "a table of fields", root.mark), *form])
     draft = translate(root)
@@ -45,14 +78,14 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
     override(draft, overrides)
     _refuse(draft)
     notes = _notes(draft)
-    space = _read_space(draft, path.parent)
-    base = path.absolute().parent
+    space = _read_space(draft, folder)
+    base = folder.absolute()
     check_tuner(draft, space, base)
     check_assessor(draft)
     config = _validate(draft, base)
     if config is None or draft.problems:
         raise ConfigError(draft.problems)
-    return Loaded(config, notes, str(path))
+    return Loaded(config, notes, source)
 
 
 def _refuse(draft: Draft) -> None:
@@ -66,15 +99,8 @@ def _notes(draft: Draft) -> tuple[str, ...]:
     """One line for each field that is read and changes nothing."""
     reasons = {path: reason for path, reason in IGNORED.items() if path in draft.found}
     gpus = draft.found.get("trialGpuNumber")
-    without = gpus is None or plain(gpus.node) == 0
-    for path in (f"trainingService.{name}" for name in _GPU_FIELDS):
-        if path in draft.found:
-            reasons[path] = "trials ask for no GPU" if without else "this version does not share or choose GPUs"
-    indices = "trainingService.gpuIndices"
-    if indices in draft.found and not without:
-        draft.complain(
-            indices, "no gpuIndices in this version", "choose GPUs by CUDA_VISIBLE_DEVICES when you start autoprune"
-        )
+    if gpus is None or plain(gpus.node) == 0:
+        reasons |= {path: "trials ask for no GPU" for path in _GPU_FIELDS if path in draft.found}
     listed = sorted((draft.found[path].mark, draft.found[path].spelling, reasons[path]) for path in reasons)
     return tuple(f"{mark}: {spelling} is not used: {reason}" for mark, spelling, reason in listed)
 

@@ -37,15 +37,18 @@ def is_same(process: Started) -> bool:
 
 def members(folder: Path, group: int | None) -> list[psutil.Process]:
     """The living processes of an attempt; `group` is its process group where that is known to be its own."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                continue
-            in_group = group is not None and os.getpgid(process.pid) == group
-            if in_group or process.environ().get(ATTEMPT_VARIABLE) == str(folder):
-                found.append(process)
-    return found
+    everyone = (process for process in psutil.process_iter() if process.pid != os.getpid())
+    return [process for process in everyone if belongs(process, folder, group)]
+
+
+def belongs(process: psutil.Process, folder: Path, group: int | None) -> bool:
+    """Whether a process lives, and is one of an attempt's."""
+    with contextlib.suppress(psutil.Error, OSError):
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        in_group = group is not None and os.getpgid(process.pid) == group
+        return in_group or process.environ().get(ATTEMPT_VARIABLE) == str(folder)
+    return False
 
 
 def send(processes: list[psutil.Process], number: signal.Signals) -> None:

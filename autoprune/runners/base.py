@@ -39,10 +39,10 @@ class Started:
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt is over; none of its processes is left."""
+    """An attempt is over; none of its processes is left. The exit is None where nobody saw it."""
 
     number: int
-    exit: Exit
+    exit: Exit | None
 
 
 DEFAULTS = Options()
@@ -82,6 +82,9 @@ class Runner(ABC):
     def check(self, gpus: int) -> str | None:
         """Why trials with this many GPUs cannot run here, in a sentence; None when they can."""
         return None
+
+    def prepare(self, command: str, folder: Path, log: Path) -> None:  # noqa: B027
+        """Trials of this command will start in this folder soon: what takes time may begin, and write to the log."""
 
     def slots(self, gpus: int) -> int:
         """How many trials with this many GPUs may run at a time."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
+
 from autoprune import protocol
-from autoprune.records import Exit, TrialSpec
-from autoprune.runners import _gpus, _processes
+from autoprune.records import TrialSpec
+from autoprune.runners import _processes
+from autoprune.runners._gpus import VISIBLE, Gpu, Gpus
+from autoprune.runners._launcher import Launcher
+from autoprune.runners._spawn import Process
 from autoprune.runners._watch import Watch
 from autoprune.runners.base import DEFAULTS, Ended, Options, Runner, Started, variables, write_exit, write_inputs
 
@@ -28,9 +32,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 @dataclass
 class _Running:
     spec: TrialSpec
-    process: subprocess.Popen[bytes]
-    pidfd: int | None
-    gpus: Collection[str]
+    process: Process
+    gpus: Collection[Gpu]
     kill_at: float | None = None
 
 
@@ -43,31 +46,27 @@ class LocalRunner(Runner):
         super().__init__(concurrency, options)
         self._running: dict[int, _Running] = {}
         self._watch = Watch()
-        self._gpus: tuple[str, ...] | None = None
+        self._launcher = Launcher(warm=self.options.warm_start)
+        self._gpus = Gpus(self.options)
+
+    def prepare(self, command: str, folder: Path, log: Path) -> None:
+        self._launcher.prepare(command, folder, self._shared_environment(), log)
 
     def start(self, spec: TrialSpec) -> Started:
         write_inputs(spec)
-        gpus = self._free_gpus(spec.gpus)
+        gpus = self._gpus.take(spec.gpus, self._held())
         stdout, stderr = spec.folder / protocol.STDOUT, spec.folder / protocol.STDERR
         with stdout.open("wb") as out, stderr.open("wb") as err:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", spec.command],
-                cwd=spec.code_directory,
-                env=self._environment(spec, gpus),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+            process = self._launcher.start(spec, self._environment(spec, gpus), out.fileno(), err.fileno())
         self._watch.add(spec.folder / protocol.METRICS)
-        self._running[spec.number] = _Running(spec, process, _open_pidfd(process.pid), gpus)
+        self._running[spec.number] = _Running(spec, process, gpus)
         return _processes.started(process.pid)
 
     def wait(self, timeout: float, also: Collection[int] = ()) -> list[Ended]:
         self._sleep(timeout, also)
         self._watch.drain()
         self._kill_the_overdue()
-        ended = [running for running in self._running.values() if running.process.poll() is not None]
+        ended = [running for running in self._running.values() if running.process.over()]
         return [self._reap(running) for running in ended if not self._has_time_left(running)]
 
     def kill(self, number: int, *, now: bool = False) -> None:
@@ -87,33 +86,36 @@ class LocalRunner(Runner):
     def close(self) -> None:
         for running in list(self._running.values()):
             _processes.end(running.spec.folder, running.process.pid)
-            running.process.wait()
             self._reap(running)
+        self._launcher.close()
         self._watch.close()
+        self._gpus.close()
 
     def check(self, gpus: int) -> str | None:
-        found = len(self._all_gpus()) if gpus else 0
-        if gpus <= found:
-            return None
-        return f"trialGpuNumber is {gpus}, and this machine has {found or 'no'} GPU{'s' if found > 1 else ''}"
+        return self._gpus.check(gpus)
 
     def slots(self, gpus: int) -> int:
-        return min(self.concurrency, len(self._all_gpus()) // gpus) if gpus else self.concurrency
+        if not gpus or len(self._running) >= self.concurrency:
+            return self.concurrency
+        more = self._gpus.room(gpus, self._held(), self._is_ours)
+        return min(self.concurrency, len(self._running) + more)
 
-    def _environment(self, spec: TrialSpec, gpus: Collection[str]) -> dict[str, str]:
-        """Ours, this interpreter first on the path, and no more threads than this trial's share of the cores."""
+    def _shared_environment(self) -> dict[str, str]:
+        """Ours, this interpreter first on the path, and no more threads than a trial's share of the cores."""
         threads = max(1, _cores() // self.concurrency)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         environment = {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), **os.environ, "PATH": path}
         if threads > 1:
             environment.setdefault("OMP_WAIT_POLICY", "passive")
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        return environment | variables(spec)
+        return environment
+
+    def _environment(self, spec: TrialSpec, gpus: Collection[Gpu]) -> dict[str, str]:
+        """The shared one with what is this trial's own; one that asks for no GPU sees none."""
+        return self._shared_environment() | {VISIBLE: ",".join(gpu.uuid for gpu in gpus)} | variables(spec)
 
     def _sleep(self, timeout: float, also: Collection[int]) -> None:
-        alive = [running for running in self._running.values() if running.process.returncode is None]
-        ours = [self._watch.descriptor, *(running.pidfd for running in alive)]
+        alive = [running for running in self._running.values() if not running.process.over()]
+        ours = {self._watch.descriptor, *(running.process.descriptor() for running in alive)}
         lingering = len(alive) < len(self._running)
         with selectors.DefaultSelector() as selector:
             for descriptor in (*also, *ours):
@@ -136,33 +138,25 @@ class LocalRunner(Runner):
         """The main process is over: end what it left behind, and write down how it ended."""
         folder = running.spec.folder
         _processes.end(folder, running.process.pid)
-        code = running.process.wait()
-        exit = Exit(code) if code >= 0 else Exit(None, -code)
-        write_exit(folder, exit)
+        exit = running.process.exit()
+        running.process.close()
+        if exit is not None:
+            write_exit(folder, exit)
         self._watch.remove(folder / protocol.METRICS)
-        if running.pidfd is not None:
-            os.close(running.pidfd)
         del self._running[running.spec.number]
         return Ended(running.spec.number, exit)
 
-    def _all_gpus(self) -> tuple[str, ...]:
-        if self._gpus is None:
-            self._gpus = _gpus.find()
-        return self._gpus
+    def _held(self) -> Counter[Gpu]:
+        """How many trials run on each GPU."""
+        return Counter(gpu for running in self._running.values() for gpu in running.gpus)
 
-    def _free_gpus(self, count: int) -> tuple[str, ...]:
-        if not count:
-            return ()
-        taken = {gpu for running in self._running.values() for gpu in running.gpus}
-        return tuple(gpu for gpu in self._all_gpus() if gpu not in taken)[:count]
-
-
-def _open_pidfd(pid: int) -> int | None:
-    """A descriptor that can be read once the process is over; None where there are none."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            return os.pidfd_open(pid)
-    return None
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            process = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            return False
+        trials = ((running.spec.folder, running.process.pid) for running in self._running.values())
+        return any(_processes.belongs(process, folder, group) for folder, group in trials)
 
 
 def _cores() -> int:

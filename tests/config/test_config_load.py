@@ -234,7 +234,14 @@ def test_gpu_indices(write: Write, text: str, indices: tuple[int, ...]) -> None:
     loaded = load(path)
     assert loaded.config.training_service.gpu_indices == indices
     assert loaded.notes == ("config.yml:4:19: trainingService.gpuIndices is not used: trials ask for no GPU",)
-    assert "CUDA_VISIBLE_DEVICES" in failure(path, "trialGpuNumber=1")
+    assert load(path, ["trialGpuNumber=1"]).notes == ()
+
+
+@pytest.mark.parametrize(("gpus", "noted"), [("", True), ("trialGpuNumber: 0\n", True), ("trialGpuNumber: 1\n", False)])
+@pytest.mark.parametrize("field", ["useActiveGpu: true", "maxTrialNumberPerGpu: 2", "gpuIndices: 0"])
+def test_gpu_fields_without_gpus_are_mentioned(write: Write, field: str, gpus: str, noted: bool) -> None:
+    notes = load(write(V2_YAML + gpus + f"trainingService: {{{field}}}\n")).notes
+    assert [note.endswith("is not used: trials ask for no GPU") for note in notes] == [True] * noted
 
 
 def _nested(path: str, value: Any) -> str:

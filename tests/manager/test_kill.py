@@ -37,6 +37,9 @@ SPACE = {
     },
     "b": {"_type": "quniform", "_value": [0, 1, 0.1]},
 }
+BATCH = {
+    "all": {"_type": "choice", "_value": [{"a": {"p": 1 + n % 4}, "b": n / 40} for n in range(40)]},
+}
 SCRIPT = """
     import subprocess, time, autoprune
     parameters = autoprune.get_parameters()
@@ -69,17 +72,18 @@ OWN_TUNER = """
     """
 
 
-def settings(code: Path, tuner: dict[str, Any], concurrency: int) -> dict[str, Any]:
+def settings(code: Path, tuner: dict[str, Any], concurrency: int, *, warm: bool = True) -> dict[str, Any]:
     (code / "trial.py").write_text(dedent(SCRIPT))
     (code / "walk.py").write_text(dedent(OWN_TUNER))
     return {
         "experimentName": "kill",
-        "searchSpace": SPACE,
+        "searchSpace": BATCH if tuner.get("name") == "Batch" else SPACE,
         "trialCommand": "python trial.py",
         "trialCodeDirectory": str(code),
         "trialConcurrency": concurrency,
         "maxTrialNumber": TRIALS,
         "tuner": tuner,
+        "trainingService": {"warmStart": warm},
     }
 
 
@@ -182,9 +186,10 @@ def tuner_settings(name: str, code: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("name", [*tuners.names(), "own", "optuna"])
-def test_the_search_takes_the_same_course(lab: Lab, tmp_path: Path, name: str) -> None:
-    config = settings(lab.code, tuner_settings(name, lab.code), concurrency=1)
+def test_the_search_takes_the_same_course(lab: Lab, tmp_path: Path, name: str, warm: bool) -> None:
+    config = settings(lab.code, tuner_settings(name, lab.code), concurrency=1, warm=warm)
     workspace, experiment = run_with_kills(tmp_path, config, KILLS, random.Random(name))
     parameters = check(workspace, experiment)
     undisturbed = lab.create(dedent(SCRIPT).replace('subprocess.Popen(["sleep", "1000"])', "None"), **config)
@@ -194,8 +199,9 @@ def test_the_search_takes_the_same_course(lab: Lab, tmp_path: Path, name: str) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_results_stay_whole_with_trials_side_by_side(tmp_path: Path) -> None:
-    config = settings(tmp_path, tuner_settings("Random", tmp_path), concurrency=3)
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_results_stay_whole_with_trials_side_by_side(tmp_path: Path, warm: bool) -> None:
+    config = settings(tmp_path, tuner_settings("Random", tmp_path), concurrency=3, warm=warm)
     check(*run_with_kills(tmp_path, config, KILLS, random.Random(7)))
 
 
@@ -208,5 +214,5 @@ def test_a_kill_or_two(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(10))
 def test_many_kills(tmp_path: Path, seed: int) -> None:
-    config = settings(tmp_path, tuner_settings("Random", tmp_path), concurrency=1 + seed % 4)
+    config = settings(tmp_path, tuner_settings("Random", tmp_path), concurrency=1 + seed % 4, warm=seed % 2 == 0)
     check(*run_with_kills(tmp_path, config, KILLS, random.Random(seed)))

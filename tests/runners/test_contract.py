@@ -11,15 +11,16 @@ import pytest
 
 from autoprune.protocol import ReportReader
 from autoprune.records import Exit, TrialSpec
-from autoprune.runners import Runner, runners
+from autoprune.runners import Options, Runner, runners
 from autoprune.runners.base import read_exit
 
 Start = Callable[..., TrialSpec]
 
 
-@pytest.fixture(params=runners.names())
+@pytest.fixture(params=[(name, warm) for name in runners.names() for warm in (True, False)], ids=str)
 def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
-    runner = runners.get(request.param)(2)
+    name, warm = request.param
+    runner = runners.get(name)(2, Options(warm_start=warm))
     yield runner
     runner.close()
 
@@ -40,6 +41,7 @@ def start(runner: Runner, tmp_path: Path) -> Start:
             output=tmp_path / "trials" / str(number) / "output",
             parameters=parameters,
         )
+        runner.prepare(spec.command, code, tmp_path / "server.log")
         runner.start(spec)
         return spec
 

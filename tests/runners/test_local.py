@@ -7,17 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pynvml
 import pytest
 
 from autoprune.protocol import ATTEMPT_VARIABLE
 from autoprune.records import Exit, TrialSpec
 from autoprune.runners import _gpus
-from autoprune.runners.base import Started, read_exit
+from autoprune.runners.base import Options, Started, read_exit
 from autoprune.runners.local import LocalRunner
+
+from .conftest import Machine
 
 DAEMON = """
 import os, sys, time
@@ -146,8 +150,19 @@ def test_cores_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (trial.folder / "stdout").read_text() == "2 7 passive\n"
 
 
-def test_gpus_are_given_out_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_gpus, "find", lambda: ("GPU-a", "GPU-b", "GPU-c"))
+def seen_gpus(trial: TrialSpec) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES said to a trial that printed it."""
+    return (trial.folder / "stdout").read_text().strip().split(",")
+
+
+def run_to_the_end(runner: LocalRunner, count: int) -> None:
+    ended = 0
+    while ended < count:
+        ended += len(runner.wait(1.0))
+
+
+def test_gpus_are_given_out_one_by_one(tmp_path: Path, machine: Machine) -> None:
+    machine("a", "b", "c")
     runner = LocalRunner(4)
     assert runner.check(3) is None
     assert "3 GPUs" in (runner.check(4) or "")
@@ -156,16 +171,58 @@ def test_gpus_are_given_out_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
     trials = [spec(tmp_path, "echo $CUDA_VISIBLE_DEVICES; sleep 0.2", gpus=1, number=number) for number in range(3)]
     for trial in trials:
         runner.start(trial)
-    ended = 0
-    while ended < len(trials):
-        ended += len(runner.wait(1.0))
+    assert runner.slots(1) == 3
+    run_to_the_end(runner, 3)
     runner.close()
-    given = {(trial.folder / "stdout").read_text().strip() for trial in trials}
-    assert given == {"GPU-a", "GPU-b", "GPU-c"}
+    assert sorted(seen_gpus(trial) for trial in trials) == [["GPU-a"], ["GPU-b"], ["GPU-c"]]
 
 
-def test_a_machine_without_gpus_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_gpus, "find", lambda: ())
+def test_trials_share_gpus_evenly(tmp_path: Path, machine: Machine) -> None:
+    """Two on each of three GPUs, two GPUs to a trial; and every trial's own processes keep none from starting."""
+    nvml = machine("a", "b", "c")
+    runner = LocalRunner(9, Options(trials_per_gpu=2))
+    assert runner.slots(2) == 3
+    runner.concurrency = 2
+    assert runner.slots(2) == 2
+    runner.concurrency = 9
+    trials = [spec(tmp_path, "echo $CUDA_VISIBLE_DEVICES; sleep 0.5", gpus=2, number=number) for number in range(3)]
+    for trial in trials:
+        started = runner.start(trial)
+        for device in nvml.devices:
+            device.pids.append(started.pid)
+        assert runner.slots(2) == 3
+    run_to_the_end(runner, 3)
+    runner.close()
+    assert Counter(gpu for trial in trials for gpu in seen_gpus(trial)) == {"GPU-a": 2, "GPU-b": 2, "GPU-c": 2}
+    assert all(len(set(seen_gpus(trial))) == 2 for trial in trials)
+
+
+def test_another_programs_gpu_is_free_once_it_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_gpus, "_READING_SECONDS", 0.0)
+    nvml = machine("a")
+    runner = LocalRunner(1)
+    other = subprocess.Popen(["sleep", "1000"])
+    nvml.devices[0].pids = [other.pid]
+    try:
+        assert runner.slots(1) == 0
+    finally:
+        other.kill()
+        other.wait()
+    nvml.devices[0].pids = []
+    assert runner.slots(1) == 1
+    runner.close()
+
+
+def test_a_trial_without_gpus_sees_none(tmp_path: Path, runner: LocalRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    trial = spec(tmp_path, "echo ${CUDA_VISIBLE_DEVICES-unset}")
+    runner.start(trial)
+    finish(runner)
+    assert seen_gpus(trial) == [""]
+
+
+def test_a_machine_without_gpus_says_so(machine: Machine) -> None:
+    machine(error=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
     runner = LocalRunner(1)
     assert runner.check(0) is None
     assert "no GPU" in (runner.check(1) or "")
