@@ -38,6 +38,16 @@ class Assessor(ABC):
     def __init__(self, args: AssessorArgs) -> None:
         self.args = args
 
+    @property
+    def sign(self) -> int:
+        """What results are multiplied by so that larger ones are better."""
+        return 1 if self.args.optimize_mode is OptimizeMode.MAXIMIZE else -1
+
+    @property
+    def worse(self) -> str:
+        """On which side of a result the worse ones are, in a word."""
+        return "below" if self.sign > 0 else "above"
+
     @abstractmethod
     def judge(self, curve: Curve, others: Sequence[Curve]) -> Verdict:
         """Whether the trial of `curve`, which has just reported, should stop; `others` are all other trials'."""

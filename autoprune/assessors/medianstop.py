@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from autoprune.assessors.base import Assessor, AssessorArgs, Curve
-from autoprune.records import OptimizeMode, Verdict
+from autoprune.records import Verdict
 
 
 class MedianstopArgs(AssessorArgs):
@@ -25,13 +25,11 @@ class Medianstop(Assessor):
         completed = [other.values[:step] for other in others if other.completed and len(other.values) >= step]
         if step < max(1, self.args.start_step) or not completed:
             return Verdict()
-        maximize = self.args.optimize_mode is OptimizeMode.MAXIMIZE
-        sign = 1 if maximize else -1
+        sign = self.sign
         best = max(sign * value for value in curve.values)
         averages = sorted(sum(sign * value for value in values) / step for values in completed)
         median = averages[(len(averages) - 1) // 2]
         if best >= median:
             return Verdict()
-        comparison = "below" if maximize else "above"
-        reason = f"best of {step} results {sign * best:g} is {comparison} the median {sign * median:g}"
+        reason = f"best of {step} results {sign * best:g} is {self.worse} the median {sign * median:g}"
         return Verdict(stop=True, reason=f"{reason} of {len(averages)} completed trials")

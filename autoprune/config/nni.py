@@ -61,7 +61,7 @@ REFUSED: Mapping[str, Refusal] = {
     "multiPhase": Refusal((False,), "false", "a trial gets its parameters once"),
     "experimentType": Refusal(("hpo",), "hpo", "autoprune searches parameters, not architectures"),
     "trial.nasMode": Refusal((), "no nasMode", "autoprune searches parameters, not architectures"),
-    "advisor": Refusal((), "no advisor", "use tuner TPE, with assessor Medianstop to stop trials early"),
+    "advisor": Refusal((), "no advisor", "use tuner TPE, with assessor Hyperband to stop trials early"),
     "sharedStorage": Refusal((), "no shared storage", "trials run on this machine and use its folders"),
     "assessor.className": _PLUG_IN,
     "assessor.classFileName": _PLUG_IN,
@@ -83,10 +83,10 @@ PLATFORMS: Mapping[str, str] = {
 _TPE = "use TPE"
 _TPE_STOPPED = "use TPE with assessor Medianstop"
 TUNERS: Mapping[str, str] = {
-    "bohb": _TPE_STOPPED,
+    "bohb": "use TPE with assessor Hyperband",
     "pbt": _TPE_STOPPED,
     "pbttuner": _TPE_STOPPED,
-    "hyperband": "use Random with assessor Medianstop",
+    "hyperband": "use Random with assessor Hyperband",
     "smac": _TPE,
     "metis": _TPE,
     "metistuner": _TPE,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 _SHELL = frozenset("|&;<>()$`\\*?[]{}~!#\n")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _READ_AT_START = ("PYTHON", "LD_")
 
 
 @dataclass(frozen=True)
 class Script:
-    """`python [-u] script.py ...`: the words as they were given, and the script by the name it will know itself by."""
+    """`[NAME=VALUE ...] python [-u] script.py ...`: the assignments, the words as they were given, and the script by
+    the name it will know itself by."""
 
+    assignments: Mapping[str, str]
     words: tuple[str, ...]
     file: str
     unbuffered: bool
@@ -40,14 +45,16 @@ def as_script(command: str, folder: Path, environment: Mapping[str, str]) -> Scr
         words = tuple(shlex.split(command))
     except ValueError:
         return None
+    given = list(takewhile(_ASSIGNMENT.match, words))
+    assignments = {name: value for name, _, value in (word.partition("=") for word in given)}
+    words = words[len(given) :]
     unbuffered = words[1:2] == ("-u",)
     rest = words[2 if unbuffered else 1 :]
     if not rest or not rest[0].endswith(".py") or rest[0].startswith("-"):
         return None
-    script = Script(words, f"{folder.resolve()}/{rest[0]}" if rest[0][0] != "/" else rest[0], unbuffered)
-    if not script.path.is_file() or not _is_this_interpreter(words[0], folder, environment):
-        return None
-    return script
+    file = rest[0] if rest[0].startswith("/") else f"{folder.resolve()}/{rest[0]}"
+    there = Path(file).is_file() and _is_this_interpreter(words[0], folder, {**environment, **assignments})
+    return Script(assignments, words, file, unbuffered) if there else None
 
 
 def starts_alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

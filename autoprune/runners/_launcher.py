@@ -32,12 +32,13 @@ class Launcher:
         self._log = log
         script = as_script(command, folder, environment) if self._warm else None
         if script is not None and self._server is None:
-            self._server = ForkServer(script, folder, environment, log)
+            self._server = ForkServer(script, folder, {**environment, **script.assignments}, log)
 
     def start(self, spec: TrialSpec, environment: Mapping[str, str], stdout: int, stderr: int) -> Process:
         """Raises OSError where nothing can be started."""
         environment = {**environment, "PWD": str(spec.code_directory.resolve())}
         script = as_script(spec.command, spec.code_directory, environment)
+        environment |= script.assignments if script is not None else {}
         server = self._living_server(script, spec, environment) if script is not None and self._warm else None
         if script is not None and server is not None and server.fits(script, environment):
             try:

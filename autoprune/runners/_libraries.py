@@ -8,7 +8,7 @@ finds them as they are on the disk then.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 _TORCH = ("torch", "torch._dynamo", "torch.utils.data", "numpy.random")
@@ -25,18 +25,18 @@ _MORE: Mapping[str, tuple[str, ...]] = {
 _MOST_FILES = 500
 
 
-def libraries(script: Path) -> list[str]:
-    """The modules to import before any trial, in a stable order."""
+def libraries(script: Path, folders: Sequence[Path] = ()) -> list[str]:
+    """The modules to import before any trial, in a stable order; `folders` hold modules of the user's, too."""
     found: set[str] = set()
-    for name in sorted(_imports(script)):
+    for name in sorted(_imports(script, [script.parent, *folders])):
         if name.split(".")[0] in _QUIET:
             found.add(name)
             found.update(*(more for prefix, more in _MORE.items() if f"{name}.".startswith(f"{prefix}.")))
     return sorted(found)
 
 
-def _imports(script: Path) -> set[str]:
-    """The dotted names in the import statements of a script and of what lies beside it."""
+def _imports(script: Path, folders: Sequence[Path]) -> set[str]:
+    """The dotted names in the import statements of a script and of the modules in these folders that they name."""
     names: set[str] = set()
     read: set[Path] = set()
     waiting = [script]
@@ -47,7 +47,7 @@ def _imports(script: Path) -> set[str]:
         read.add(file)
         for name in _names_in(file):
             names.add(name)
-            waiting += _files(script.parent, name.split(".")[0])
+            waiting += [file for folder in folders for file in _files(folder, name.split(".")[0])]
     return names
 
 

@@ -44,10 +44,9 @@ def members(folder: Path, group: int | None) -> list[psutil.Process]:
 def belongs(process: psutil.Process, folder: Path, group: int | None) -> bool:
     """Whether a process lives, and is one of an attempt's."""
     with contextlib.suppress(psutil.Error, OSError):
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
         in_group = group is not None and os.getpgid(process.pid) == group
-        return in_group or process.environ().get(ATTEMPT_VARIABLE) == str(folder)
+        ours = in_group or process.environ().get(ATTEMPT_VARIABLE) == str(folder)
+        return ours and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 

@@ -94,7 +94,8 @@ class ForkServer:
             )
         self._socket = ours
         self._socket.setblocking(False)
-        self._socket.send(json.dumps(libraries(script.path)).encode())
+        path = [folder / entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        self._socket.send(json.dumps(libraries(script.path, path)).encode())
         self._patient_until = time.monotonic() + PATIENCE
 
     @property

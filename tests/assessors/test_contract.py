@@ -1,4 +1,5 @@
-"""What every assessor keeps to. A new assessor is tried here without an edit: its file is enough."""
+"""What every assessor keeps to. A new assessor is tried here without an edit: its file is enough, unless it has
+arguments that must be given."""
 
 from __future__ import annotations
 
@@ -10,11 +11,21 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from autoprune.assessors import Assessor, Curve, assessors
 from autoprune.records import OptimizeMode, Verdict
 
 MAXIMIZE, MINIMIZE = OptimizeMode.MAXIMIZE, OptimizeMode.MINIMIZE
+
+REQUIRED: dict[str, dict[str, object]] = {
+    "Curvefitting": {"epoch_num": 10},
+    "Hyperband": {"max_resource": 9},
+    "Threshold": {"lower": -2, "upper": 2},
+}
+"""Arguments that must be given; bounds on results lie so that they mirror themselves."""
+RELATIVE = ("Asha", "Curvefitting", "Hyperband", "Medianstop")
+"""Those that compare trials with one another."""
 
 _values = st.lists(st.floats(-1e300, 1e300), max_size=12).map(tuple)
 _curves = st.lists(st.tuples(_values, st.booleans()), max_size=6)
@@ -23,7 +34,7 @@ _names = st.sampled_from(assessors.names())
 
 def make(name: str, mode: OptimizeMode = MAXIMIZE) -> Assessor:
     plugin = assessors.get(name)
-    return plugin(plugin.Args.model_validate({"optimize_mode": mode}))
+    return plugin(plugin.Args.model_validate({**REQUIRED.get(name, {}), "optimize_mode": mode}))
 
 
 def curves(drawn: list[tuple[tuple[float, ...], bool]], sign: int = 1) -> list[Curve]:
@@ -64,6 +75,27 @@ def test_maximizing_mirrors_minimizing(
     one = make(name, MAXIMIZE).judge(Curve(99, values), curves(drawn))
     other = make(name, MINIMIZE).judge(Curve(99, tuple(-value for value in values)), curves(drawn, -1))
     assert one.stop == other.stop
+
+
+@given(st.sampled_from(RELATIVE), _values)
+def test_a_trial_alone_goes_on(name: str, values: tuple[float, ...]) -> None:
+    assert not make(name).judge(Curve(0, values), []).stop
+
+
+@given(st.sampled_from(RELATIVE), st.sampled_from([1, -1]), _curves, st.integers(0, 12))
+def test_the_best_trial_of_all_goes_on(
+    name: str, sign: int, drawn: list[tuple[tuple[float, ...], bool]], count: int
+) -> None:
+    """Nothing that another has reported is better than anything of its own."""
+    assessor = make(name, MAXIMIZE if sign > 0 else MINIMIZE)
+    best = max((value for values, _ in drawn for value in values), default=0.0)
+    assert not assessor.judge(Curve(99, (sign * best,) * count), curves(drawn, sign)).stop
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_arguments_that_must_be_given(name: str) -> None:
+    with pytest.raises(ValidationError):
+        assessors.get(name).Args.model_validate({})
 
 
 @pytest.mark.parametrize("name", assessors.names())

@@ -55,7 +55,7 @@ CONFIGS = {
     "annotation": (seed("Annotation: False", "Annotation: True"), f"{YAML}:9:16", "autoprune.get_parameters()"),
     "platform": (seed("Platform: local", "Platform: remote"), f"{YAML}:7:26", "ray"),
     "another platform": (seed("Platform: local", "Platform: pai"), f"{YAML}:7:26", "use local"),
-    "tuner we will not have": (seed("Name: TPE", "Name: BOHB"), f"{YAML}:13:21", "use TPE with assessor Medianstop"),
+    "tuner we will not have": (seed("Name: TPE", "Name: BOHB"), f"{YAML}:13:21", "use TPE with assessor Hyperband"),
     "tuner misspelled": (seed("Name: TPE", "Name: Aneal"), f"{YAML}:13:21", "did you mean Anneal?"),
     "argument misspelled": (seed("optimize_mode", "optimise_mode"), f"{YAML}:16:5", "did you mean optimize_mode?"),
     "argument's value": (seed("mode: maximize", "mode: max"), f"{YAML}:16:20", "maximize or minimize"),

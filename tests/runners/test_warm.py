@@ -235,11 +235,26 @@ def test_unbuffered_output_is_there_at_once(code: Path, warm: Bench) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_assignments_before_the_command_are_heeded(code: Path, tmp_path: Path, is_warm: bool) -> None:
+    (code / "more").mkdir(exist_ok=True)
+    (code / "more" / "elsewhere.py").write_text("import sklearn\nVALUE = 7\n")
+    (code / "trial.py").write_text(
+        "import os, sys\nthere = 'sklearn' in sys.modules\nimport elsewhere\n"
+        "print(there, elsewhere.VALUE, os.environ['X'], os.environ['PYTHONPATH'], sys.argv)\n"
+    )
+    bench = Bench(tmp_path, warm=is_warm)
+    spec = bench.start(code, "X='a b' PYTHONPATH=more python trial.py y=2")
+    assert bench.finish() == {spec.number: Exit(0)}
+    assert (spec.folder / "stdout").read_text() == f"{is_warm} 7 a b more ['trial.py', 'y=2']\n"
+    bench.runner.close()
+
+
 @pytest.mark.parametrize(
     "command",
     [
         "python trial.py | cat",
-        "X=1 python trial.py",
+        "X=$HOME python trial.py",
         "python -O trial.py",
         "python -X dev trial.py",
         "python -c 'import autoprune'",
