@@ -1,7 +1,8 @@
 """autoprune finds the sparsest version of a network that still does its job.
 
 A trial script imports this package and calls `get_parameters`, `report_intermediate_result` and
-`report_final_result`. Names resolve on first use, so that importing costs milliseconds.
+`report_final_result`; `Experiment` runs an experiment from Python. Names resolve on first use, so that importing
+costs milliseconds.
 """
 
 from importlib import import_module
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from autoprune.compression.core.scaling import scale_to_target
+    from autoprune.experiment import Experiment
     from autoprune.trial.api import (
         get_current_parameter,
         get_experiment_id,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Experiment",
     "__version__",
     "get_current_parameter",
     "get_experiment_id",
@@ -39,7 +42,7 @@ __all__ = [
     "scale_to_target",
 ]
 
-_ELSEWHERE = {"scale_to_target": "autoprune.compression.core.scaling"}
+_ELSEWHERE = {"Experiment": "autoprune.experiment", "scale_to_target": "autoprune.compression.core.scaling"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from autoprune.cli import _complete
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -39,13 +41,23 @@ def json_option(function: Function) -> Function:
 
 def id_argument(function: Function) -> Function:
     """`[ID]`, as the parameter `id: str | None`: an experiment's id or a unique prefix; left out, the newest."""
-    return click.argument("id", required=False, metavar="[ID]")(function)
+    return click.argument("id", required=False, metavar="[ID]", shell_complete=_complete.experiments)(function)
+
+
+def required_id_argument(function: Function) -> Function:
+    """`ID`, as the parameter `id: str`: an experiment's id or a unique prefix."""
+    return click.argument("id", metavar="ID", shell_complete=_complete.experiments)(function)
 
 
 def experiment_option(function: Function) -> Function:
     """`-e ID`, as the parameter `id: str | None`, for commands whose argument is a trial."""
     return click.option(
-        "-e", "--experiment", "id", metavar="ID", help="The experiment's id or a unique prefix; by default the newest."
+        "-e",
+        "--experiment",
+        "id",
+        metavar="ID",
+        shell_complete=_complete.experiments,
+        help="The experiment's id or a unique prefix; by default the newest.",
     )(function)
 
 
@@ -61,9 +73,21 @@ def server_options(function: Function) -> Function:
     return port(click.option("--no-server", is_flag=True, help="Do not serve results.")(function))
 
 
+def top_option(function: Function) -> Function:
+    """`--top N`, as the parameter `top: int`: how many trials the live view lists."""
+    return click.option(
+        "--top",
+        type=click.IntRange(1, 50),
+        default=5,
+        show_default=True,
+        metavar="N",
+        help="List the N best trials in the live view.",
+    )(function)
+
+
 def number_argument(function: Function) -> Function:
     """`NUMBER`, as the parameter `number: int`: a trial's."""
-    return click.argument("number", type=click.IntRange(0, 2**31 - 1))(function)
+    return click.argument("number", type=click.IntRange(0, 2**31 - 1), shell_complete=_complete.trials)(function)
 
 
 def examples(*lines: str) -> str:

@@ -30,11 +30,12 @@ def drive_and_show(
     as_json: bool,
     quiet: bool,
     port: int | None,
+    top: int,
 ) -> int:
     """Drive to the end; returns the exit code. `port` is where to serve the results from, None for nowhere."""
     from autoprune.manager.launch import drive
 
-    with _served(place, port) as url, _listener(experiment, store, as_json=as_json, quiet=quiet) as listener:
+    with _served(place, port) as url, _listener(experiment, store, top, as_json=as_json, quiet=quiet) as listener:
         if as_json:
             print_json({"event": "experiment", "time": experiment.created, "id": experiment.id, "url": url})
         elif not quiet:
@@ -65,7 +66,7 @@ def _served(place: Workspace, port: int | None) -> Iterator[str | None]:
 
 
 @contextmanager
-def _listener(experiment: Experiment, store: Store, *, as_json: bool, quiet: bool) -> Iterator[Listener]:
+def _listener(experiment: Experiment, store: Store, top: int, *, as_json: bool, quiet: bool) -> Iterator[Listener]:
     if as_json:
         yield print_json
     elif quiet:
@@ -73,22 +74,37 @@ def _listener(experiment: Experiment, store: Store, *, as_json: bool, quiet: boo
     elif sys.stderr.isatty():
         from autoprune.cli._live import live_view
 
-        with live_view(_new_view(experiment, store)) as listener:
+        with live_view(_new_view(experiment, store, top)) as listener:
             yield listener
     else:
         yield print_line
 
 
-def _new_view(experiment: Experiment, store: Store) -> Live:
-    from autoprune.cli._live import Live
+def _new_view(experiment: Experiment, store: Store, top: int) -> Live:
+    from autoprune.cli._live import Live, Success
     from autoprune.config import ExperimentConfig
+    from autoprune.records import OptimizeMode, TrialState
+    from autoprune.results.reader import best_so_far
     from autoprune.store import trials
 
+    config = ExperimentConfig.from_json(experiment.config)
+    highest = config.optimize_mode is OptimizeMode.MAXIMIZE
     with store.read() as tx:
         counts = trials.counts(tx, experiment.id)
-    finished = Counter({str(state): count for state, count in counts.items() if state.finished})
-    config = ExperimentConfig.from_json(experiment.config)
-    return Live(experiment.id, config, _best(experiment, store), finished, experiment.active_seconds)
+        succeeded = [TrialState.SUCCEEDED]
+        best = trials.page(tx, experiment.id, limit=max(top, 1), states=succeeded, sort="value", descending=highest)
+        curve = best_so_far(tx, experiment)
+        imported = sum(counts.values()) - trials.created(tx, experiment.id)
+    return Live(
+        experiment.id,
+        config,
+        Counter({str(state): count for state, count in counts.items() if state.finished}),
+        experiment.active_seconds,
+        [Success(trial.value, trial.number, trial.parameters) for trial in best if trial.value is not None],
+        curve,
+        imported,
+        top,
+    )
 
 
 def _best(experiment: Experiment, store: Store) -> Trial | None:

@@ -1,4 +1,4 @@
-"""The live view of a run on a terminal: a bar, the time left, the best so far, and the trials that run."""
+"""The live view of a run on a terminal: a bar, the time left, the best trials so far, and those that run."""
 
 from __future__ import annotations
 
@@ -9,38 +9,48 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autoprune.cli._progress import clock, line_of, number, shorten
+from autoprune.cli._progress import clock, line_of, number, shorten, sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from autoprune.config import ExperimentConfig
     from autoprune.manager.journal import Listener, Notice
-    from autoprune.records import Trial
+
+
+@dataclass(frozen=True)
+class Success:
+    """A trial that succeeded."""
+
+    value: float
+    trial: int
+    parameters: Any
 
 
 @dataclass
 class Live:
-    """The live view's state, built from notices alone: what ran, what runs, and the best so far."""
+    """The live view's state: what the store knew when the run began, and since then notices alone.
+
+    `curve` is the best value after each success; `imported` of the trials in `counts` were not run here.
+    """
 
     name: str
     config: ExperimentConfig
-    best: Trial | None
-    counts: Counter[str]
-    elapsed_before: float
+    counts: Counter[str] = field(default_factory=Counter)
+    elapsed_before: float = 0.0
+    best: list[Success] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
+    imported: int = 0
+    top: int = 5
+    encoding: str = "utf-8"
     began: float = field(default_factory=time.monotonic)
     running: dict[int, Notice] = field(default_factory=dict)
     last: dict[int, float | None] = field(default_factory=dict)
-    best_value: float | None = None
-    best_trial: int | None = None
-    best_parameters: Any = None
     warning: str = ""
 
     def __post_init__(self) -> None:
         self.already = self.finished()
-        if self.best is not None:
-            self.best_trial, self.best_value = self.best.number, self.best.value
-            self.best_parameters = self.best.parameters
 
     def hear(self, notice: Notice) -> None:
         match notice["event"]:
@@ -50,6 +60,15 @@ class Live:
                 self.last[notice["trial"]] = notice["metrics"].get("default")
             case "trial_ended":
                 self._ended(notice)
+            case "trial_retried":
+                self.counts[notice["state"]] -= 1
+            case "trial_imported":
+                self.counts["SUCCEEDED"] += 1
+                self.imported += 1
+                self._succeeded(Success(notice["value"], notice["trial"], notice["parameters"]))
+            case "experiment_updated":
+                limits = {name: value for name, value in notice.items() if name not in ("event", "time")}
+                self.config = type(self.config).from_json({**self.config.to_json(), **limits})
             case "warning":
                 self.warning = line_of(notice)
 
@@ -61,17 +80,18 @@ class Live:
         if notice["message"]:
             self.warning = line_of(notice)
         value = notice.get("value")
-        if notice["state"] == "SUCCEEDED" and value is not None and self._better(value):
-            self.best_trial, self.best_value = notice["trial"], value
-            self.best_parameters = started["parameters"] if started else None
+        if notice["state"] == "SUCCEEDED" and value is not None:
+            self._succeeded(Success(value, notice["trial"], started["parameters"] if started else {}))
 
-    def _better(self, value: float) -> bool:
-        if self.best_value is None:
-            return True
-        return value > self.best_value if self.config.optimize_mode == "maximize" else value < self.best_value
+    def _succeeded(self, success: Success) -> None:
+        """One more; of equal ones the first stays the best, as everywhere."""
+        sign = -1 if self.config.optimize_mode == "maximize" else 1
+        self.best = sorted([*self.best, success], key=lambda one: (sign * one.value, one.trial))[: max(self.top, 1)]
+        self.curve.append(self.best[0].value)
 
     def finished(self) -> int:
-        return sum(self.counts.values())
+        """How many trials of this experiment have finished, as maxTrialNumber counts them."""
+        return sum(self.counts.values()) - self.imported
 
     def left(self) -> float | None:
         """Seconds left, by the pace so far and the limits; None while nothing tells."""
@@ -92,12 +112,13 @@ def live_view(live: Live) -> Iterator[Listener]:
     from rich.live import Live as Screen
 
     console = Console(stderr=True)
+    live.encoding = console.encoding
     with Screen(console=console, get_renderable=lambda: render(live), refresh_per_second=4, transient=False):
         yield live.hear
 
 
 def render(live: Live) -> RenderableType:
-    """The whole view: a bar, the best, and a row for each running trial."""
+    """The whole view: a bar, the best trials and their course so far, and a row for each running trial."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -111,18 +132,14 @@ def render(live: Live) -> RenderableType:
     time_left = "" if left is None else f"{clock(left)} left"
     elapsed = clock(live.elapsed_before + time.monotonic() - live.began)
     head.add_row(Text(live.name, style="bold"), bar, f"{counted} trials", elapsed, time_left)
-    states = "  ".join(f"{state.lower()} {count}" for state, count in sorted(live.counts.items()))
-    best: RenderableType = Text("best  none yet", style="dim")
-    if live.best_value is not None:
-        shown = shorten(live.best_parameters or {}, 90)
-        best = Text.assemble("best  ", (number(live.best_value), "bold green"), f"  trial {live.best_trial}  {shown}")
+    states = "  ".join(f"{state.lower()} {count}" for state, count in sorted(live.counts.items()) if count)
     rows = Table(box=None, padding=(0, 2), pad_edge=False, header_style="dim")
     for title in ("running", "for", "last", "parameters"):
         rows.add_column(title, no_wrap=True, overflow="ellipsis")
     for trial, notice in sorted(live.running.items()):
         running_for = clock(time.monotonic() - notice["began"])
         rows.add_row(f"trial {trial}", running_for, number(live.last.get(trial)), shorten(notice["parameters"], 90))
-    lines: list[RenderableType] = [head, best]
+    lines: list[RenderableType] = [head, *_best(live)]
     if live.running:
         lines.append(rows)
     if states:
@@ -130,3 +147,23 @@ def render(live: Live) -> RenderableType:
     if live.warning:
         lines.append(Text(live.warning, style="yellow", overflow="ellipsis", no_wrap=True))
     return Group(*lines)
+
+
+def _best(live: Live) -> list[Text]:
+    """The best trials, a line each, and the course of the best value."""
+    from rich.text import Text
+
+    if not live.best:
+        return [Text("best  none yet", style="dim")]
+    lines = [
+        Text.assemble(
+            "      " if place else "best  ",
+            (number(success.value), "green" if place else "bold green"),
+            f"  trial {success.trial}  {shorten(success.parameters, 90)}",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
+        for place, success in enumerate(live.best)
+    ]
+    course = sparkline(live.curve, live.encoding)
+    return [*lines, Text(f"      {course}", style="green")] if course else lines

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from autoprune.manager.journal import Notice
+
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def shorten(parameters: Any, limit: int = 70) -> str:
@@ -30,6 +33,29 @@ def _pairs(parameters: Any) -> Iterator[str]:
 
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
+
+
+def sparkline(values: Sequence[float], encoding: str, width: int = 40) -> str:
+    """A curve as a row of at most `width` blocks, each as high as the last value of its part of the curve.
+
+    Empty where there is no curve yet, or where the encoding has no blocks.
+    """
+    count = min(len(values), width)
+    if count < 2 or not _can_draw(encoding):
+        return ""
+    points = [values[(place + 1) * len(values) // count - 1] for place in range(count)]
+    low, high = min(points), max(points)
+    span = high / 2 - low / 2
+    heights = [(point / 2 - low / 2) / span if span else 0.0 for point in points]
+    return "".join(_BLOCKS[round(height * (len(_BLOCKS) - 1))] for height in heights)
+
+
+def _can_draw(encoding: str) -> bool:
+    try:
+        _BLOCKS.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def print_json(notice: Notice) -> None:
@@ -54,6 +80,13 @@ def line_of(notice: Notice) -> str:
             result = f": {number(notice['value'])}" if notice.get("value") is not None else ""
             message = f" ({notice['message']})" if notice["message"] else ""
             return f"trial {notice['trial']} {notice['state']}{result}{message}"
+        case "trial_retried":
+            return f"trial {notice['trial']} runs again; it was {notice['state']}"
+        case "trial_imported":
+            return f"trial {notice['trial']} {notice['message']}: {number(notice['value'])}"
+        case "experiment_updated":
+            limits = {name: value for name, value in notice.items() if name not in ("event", "time")}
+            return f"limits updated: {', '.join(f'{name} {_limit(value)}' for name, value in limits.items())}"
         case "warning":
             about = f"trial {notice['trial']}: " if "trial" in notice else ""
             return f"warning: {about}{notice['message']}"
@@ -61,6 +94,10 @@ def line_of(notice: Notice) -> str:
             return f"experiment {notice['state']}: {notice['message']}"
         case _:
             return ""
+
+
+def _limit(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
 
 
 def clock(seconds: float) -> str:

@@ -3,35 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from autoprune.cli._common import examples, id_argument, json_option, note, print_json, reading, workspace_option
 
+if TYPE_CHECKING:
+    from autoprune.results import Results
+    from autoprune.results.models import ExperimentDetail, Page, ParetoTrial, Trial
 
-@click.command(epilog=examples("autoprune best", "autoprune best digits --json | jq .parameters"))
+
+@click.command(
+    epilog=examples("autoprune best", "autoprune best digits --json | jq .parameters", "autoprune best --top 5")
+)
 @id_argument
+@click.option("--top", type=click.IntRange(1, 1000), metavar="N", help="List the N best trials, the best first.")
 @json_option
 @workspace_option
-def command(id: str | None, as_json: bool, workspace: Path | None) -> None:
+def command(id: str | None, top: int | None, as_json: bool, workspace: Path | None) -> None:
     """Show the best trial of the experiment ID: an id or the beginning of one; by default the newest.
 
     The best trial is the succeeded one with the highest value, or the lowest where the experiment minimises. Where
-    none has succeeded, --json prints null.
+    none has succeeded, --json prints null. Of an experiment with several objectives, all trials are listed that no
+    other beats in every one of them.
     """
-    from autoprune.cli._trials import show_trial
-    from autoprune.results import NoBestError
+    from autoprune.results.reader import objectives
 
     with reading(workspace) as results:
-        try:
-            best = results.best(id)
-        except NoBestError as error:
-            note(str(error))
-            if as_json:
-                print_json(None)
-            return
-        if as_json:
-            print_json(best)
-            return
-        experiment = results.resolve(id)
-        show_trial(results.trial(experiment, best.number), results.workspace.trial(experiment, best.number))
+        experiment = results.experiment(id)
+        several = len(objectives(experiment.config)) > 1
+        if several and top is not None:
+            raise click.UsageError("--top needs one objective to order trials by, and this experiment has several")
+        if several:
+            _show_front(results.pareto(experiment.id), as_json)
+        elif top is not None:
+            _show_top(_top(results, experiment, top), as_json)
+        else:
+            _show_best(results, experiment, as_json)
+
+
+def _show_best(results: Results, experiment: ExperimentDetail, as_json: bool) -> None:
+    from autoprune.cli._trials import show_trial
+
+    best = experiment.best
+    if best is None:
+        note(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
+    if as_json:
+        print_json(best)
+    elif best is not None:
+        show_trial(results.trial(experiment.id, best.number), results.workspace.trial(experiment.id, best.number))
+
+
+def _top(results: Results, experiment: ExperimentDetail, count: int) -> Page[Trial]:
+    from autoprune.records import OptimizeMode, TrialState
+    from autoprune.results.models import Page
+
+    sort = "value" if experiment.optimize_mode == OptimizeMode.MINIMIZE else "-value"
+    return Page(items=results.trials(experiment.id, states=[TrialState.SUCCEEDED], sort=sort, limit=count).items)
+
+
+def _show_top(page: Page[Trial], as_json: bool) -> None:
+    from autoprune.cli._progress import number, shorten
+    from autoprune.cli._tables import print_table
+
+    if as_json:
+        print_json(page)
+        return
+    rows = [(str(trial.number), number(trial.value), shorten(trial.parameters, 200)) for trial in page.items]
+    print_table(("number", "value", "parameters"), rows, numeric=("number", "value"))
+
+
+def _show_front(page: Page[ParetoTrial], as_json: bool) -> None:
+    from autoprune.cli._progress import number, shorten
+    from autoprune.cli._tables import print_table
+
+    if as_json:
+        print_json(page)
+        return
+    names = list(page.items[0].objectives) if page.items else ["default"]
+    rows = [
+        (str(trial.number), *(number(trial.objectives[name]) for name in names), shorten(trial.parameters, 200))
+        for trial in page.items
+    ]
+    print_table(("number", *names, "parameters"), rows, numeric=("number", *names))

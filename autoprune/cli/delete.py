@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._common import examples, opened, workspace_option
+from autoprune.cli._common import examples, opened, required_id_argument, workspace_option
 
 
 @click.command(epilog=examples("autoprune delete digits-261121-k3fq", "autoprune delete digits-261121-k3fq --yes"))
-@click.argument("id", metavar="ID")
+@required_id_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @workspace_option
 def command(id: str, yes: bool, workspace: Path | None) -> int:

@@ -14,9 +14,9 @@ from autoprune.cli._common import examples, json_option, print_json, reading, wo
 @workspace_option
 def command(as_json: bool, workspace: Path | None) -> None:
     """List the experiments of the workspace, the newest first."""
-    from autoprune.cli._pages import whole
     from autoprune.cli._progress import number
     from autoprune.cli._tables import print_table
+    from autoprune.results.pages import whole
 
     with reading(workspace) as results:
         page = whole(lambda limit, cursor: results.experiments(limit=limit, cursor=cursor))

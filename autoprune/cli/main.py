@@ -9,26 +9,31 @@ import click
 from autoprune.cli._lazy import RootGroup, Table
 
 COMMANDS: Table = {
+    "init": ("autoprune.cli.init", "Write a small experiment to start from."),
     "run": ("autoprune.cli.run", "Run an experiment from its YAML file."),
     "validate": ("autoprune.cli.validate", "Check an experiment's YAML file without running it."),
     "schema": ("autoprune.cli.schema", "Print the JSON Schema of experiment files, for editors."),
     "list": ("autoprune.cli.list", "List the experiments of the workspace."),
     "status": ("autoprune.cli.status", "Show where an experiment stands."),
     "trials": ("autoprune.cli.trials", "List the trials of an experiment."),
-    "trial": ("autoprune.cli.trial", "Show, follow or kill one trial."),
-    "best": ("autoprune.cli.best", "Show the best trial of an experiment."),
-    "export": ("autoprune.cli.export", "Write all trials of an experiment as CSV or JSON."),
+    "trial": ("autoprune.cli.trial", "Show, follow, kill or retry one trial."),
+    "best": ("autoprune.cli.best", "Show the best trial or trials of an experiment."),
+    "import": ("autoprune.cli.import_", "Take results of other experiments into an experiment."),
+    "export": ("autoprune.cli.export", "Write all trials as CSV, JSON or an Optuna database."),
     "view": ("autoprune.cli.view", "Serve the results over HTTP until Ctrl-C."),
     "resume": ("autoprune.cli.resume", "Go on with an experiment that stopped."),
+    "update": ("autoprune.cli.update", "Change the limits of an experiment, also while it runs."),
     "stop": ("autoprune.cli.stop", "Stop a running experiment."),
     "delete": ("autoprune.cli.delete", "Delete an experiment and its files."),
+    "doctor": ("autoprune.cli.doctor", "Say what is wrong with this machine or the workspace."),
+    "completion": ("autoprune.cli.completion", "Print the script that completes commands in a shell."),
 }
 
 
 @click.group(
     cls=RootGroup,
     table=COMMANDS,
-    epilog="Start with: autoprune run config.yml",
+    epilog="Start with: autoprune init",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="autoprune", message="%(prog)s %(version)s")

@@ -6,18 +6,27 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._common import examples, note, opened, server_options, workspace_option
+from autoprune.cli._common import (
+    examples,
+    note,
+    opened,
+    required_id_argument,
+    server_options,
+    top_option,
+    workspace_option,
+)
 from autoprune.cli._drive import drive_and_show
 from autoprune.cli._progress import print_json
 
 
 @click.command(epilog=examples("autoprune resume digits-261121-k3fq", "autoprune resume digits --json"))
-@click.argument("id", metavar="ID")
+@required_id_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event.")
 @click.option("--quiet", is_flag=True, help="Say only how it ended.")
+@top_option
 @server_options
 @workspace_option
-def command(id: str, as_json: bool, quiet: bool, port: int, no_server: bool, workspace: Path | None) -> int:
+def command(id: str, as_json: bool, quiet: bool, top: int, port: int, no_server: bool, workspace: Path | None) -> int:
     """Go on with the experiment ID (a unique prefix is enough) where it stopped, however it stopped.
 
     Trials that were running are run again with the same parameters; no result is lost or counted twice. The
@@ -37,4 +46,6 @@ def command(id: str, as_json: bool, quiet: bool, port: int, no_server: bool, wor
                 note(f"experiment {experiment.id} is finished: {experiment.message}")
             return 0
         serve_at = None if no_server else port
-        return drive_and_show(experiment, place, store, resumed=True, as_json=as_json, quiet=quiet, port=serve_at)
+        return drive_and_show(
+            experiment, place, store, resumed=True, as_json=as_json, quiet=quiet, port=serve_at, top=top
+        )

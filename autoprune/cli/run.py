@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._common import examples, note, print_json, server_options, workspace_option
+from autoprune.cli._common import examples, note, print_json, server_options, top_option, workspace_option
 from autoprune.cli._drive import drive_and_show
 
 
@@ -25,6 +25,7 @@ from autoprune.cli._drive import drive_and_show
 @click.option("--detach", is_flag=True, help="Return at once; the experiment runs on in the background.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event.")
 @click.option("--quiet", is_flag=True, help="Say only how it ended.")
+@top_option
 @server_options
 @workspace_option
 def command(
@@ -35,6 +36,7 @@ def command(
     detach: bool,
     as_json: bool,
     quiet: bool,
+    top: int,
     port: int,
     no_server: bool,
     workspace: Path | None,
@@ -65,7 +67,9 @@ def command(
         experiment = new_experiment(loaded.config, loaded.source, place, store)
         if not detach:
             serve_at = None if no_server else port
-            return drive_and_show(experiment, place, store, resumed=False, as_json=as_json, quiet=quiet, port=serve_at)
+            return drive_and_show(
+                experiment, place, store, resumed=False, as_json=as_json, quiet=quiet, port=serve_at, top=top
+            )
         pid = run_detached(experiment, place, None if no_server else port)
         if as_json:
             print_json({"id": experiment.id, "pid": pid, "log": str(place.manager_log(experiment.id))})

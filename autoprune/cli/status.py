@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,15 @@ def command(id: str | None, as_json: bool, workspace: Path | None) -> None:
     with reading(workspace) as results:
         experiment = results.experiment(id)
         folder = results.workspace.folder(experiment.id)
+        course = results.best_so_far(experiment.id)
     if as_json:
         print_json(experiment)
     else:
-        _show(experiment, folder)
+        _show(experiment, folder, course)
 
 
-def _show(experiment: ExperimentDetail, folder: Path) -> None:
-    from autoprune.cli._progress import clock, number, shorten
+def _show(experiment: ExperimentDetail, folder: Path, course: list[float]) -> None:
+    from autoprune.cli._progress import clock, number, shorten, sparkline
     from autoprune.cli._tables import print_fields
 
     best = experiment.best
@@ -42,6 +44,7 @@ def _show(experiment: ExperimentDetail, folder: Path) -> None:
             ("message", experiment.message),
             ("trials", counts or "none"),
             ("best", f"trial {best.number}: {number(best.value)}" if best else "none"),
+            ("so far", sparkline(course, sys.stdout.encoding)),
             ("parameters", shorten(best.parameters, 300) if best else ""),
             ("limits", _limits(experiment.limits)),
             ("created", experiment.created),

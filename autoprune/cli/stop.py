@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._command import ask_manager, wait_until_unlocked
-from autoprune.cli._common import examples, note, opened, workspace_option
+from autoprune.cli._common import examples, note, opened, required_id_argument, workspace_option
 
 
 @click.command(epilog=examples("autoprune stop digits-261121-k3fq", "autoprune stop digits --workspace /data/search"))
-@click.argument("id", metavar="ID")
+@required_id_argument
 @workspace_option
 def command(id: str, workspace: Path | None) -> int:
     """Stop the running experiment ID (a unique prefix is enough) and wait until all its processes are gone.
@@ -19,19 +18,13 @@ def command(id: str, workspace: Path | None) -> int:
     What a manager that died left running is ended, too. Trials that were running wait to run again:
     `autoprune resume ID` goes on where it stopped.
     """
-    from autoprune.manager.launch import end_orphans
-    from autoprune.records import ExperimentState
+    from autoprune.manager.ask import stop
     from autoprune.store import experiments
 
     with opened(workspace) as (place, store):
         with store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
-        if place.locked(experiment.id):
-            ask_manager(place, store, experiment.id, "stop", {})
-            wait_until_unlocked(place, experiment.id)
-        elif experiment.state is ExperimentState.RUNNING:
-            end_orphans(experiment, place, store)
-        else:
+        if not stop(experiment, place, store):
             note(f"experiment {experiment.id} is not running: {experiment.state}")
             return 0
     click.echo(f"stopped {experiment.id}; go on with: autoprune resume {experiment.id}")

@@ -10,9 +10,10 @@ COMMANDS: Table = {
     "show": ("autoprune.cli.trial_show", "Show a trial's parameters, metrics and attempts."),
     "log": ("autoprune.cli.trial_log", "Print what a trial wrote."),
     "kill": ("autoprune.cli.trial_kill", "Kill a running trial."),
+    "retry": ("autoprune.cli.trial_retry", "Run a trial that did not succeed once more."),
 }
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)
 def command() -> None:
-    """Show, follow or kill one trial."""
+    """Show, follow, kill or retry one trial."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from autoprune.cli._command import ask_manager
 from autoprune.cli._common import examples, experiment_option, number_argument, opened, workspace_option
 
 
@@ -17,6 +16,7 @@ from autoprune.cli._common import examples, experiment_option, number_argument, 
 def command(number: int, id: str | None, workspace: Path | None) -> int:
     """Kill trial NUMBER of a running experiment, with every process it started; it ends as USER_CANCELED."""
     from autoprune.errors import UsageError
+    from autoprune.manager.ask import ask_manager
     from autoprune.store import experiments, trials
 
     with opened(workspace) as (place, store):

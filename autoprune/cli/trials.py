@@ -55,7 +55,7 @@ def command(
     workspace: Path | None,
 ) -> None:
     """List the trials of the experiment ID: an id or the beginning of one; by default the newest."""
-    from autoprune.cli._pages import whole
+    from autoprune.results.pages import whole
 
     chosen = [TrialState(state) for state in states]
     with reading(workspace) as results:

@@ -1,6 +1,6 @@
 """Configuration: an experiment file, in NNI's v1 or v2 spelling, becomes one frozen `ExperimentConfig`."""
 
-from autoprune.config.load import Loaded, load
+from autoprune.config.load import Loaded, load, load_plain
 from autoprune.config.model import AssessorConfig, ExperimentConfig, TrainingServiceConfig, TunerConfig
 from autoprune.config.schema import schema
 from autoprune.config.values import format_duration, parse_duration
@@ -13,6 +13,7 @@ __all__ = [
     "TunerConfig",
     "format_duration",
     "load",
+    "load_plain",
     "parse_duration",
     "schema",
 ]

@@ -19,7 +19,7 @@ from autoprune.errors import Mark, NotFoundError, Problem, did_you_mean
 from autoprune.records import OptimizeMode
 from autoprune.registry import Registry, T, fold
 from autoprune.search_space import Space
-from autoprune.tuners import Tuner, TunerArgs, tuners
+from autoprune.tuners import Tuner, TunerArgs, check_space, tuners
 
 MODE = "optimize_mode"
 _OWN = "tuner.className"
@@ -106,7 +106,8 @@ def _named(draft: Draft, section: str, args: Table, owner: str, names: Sequence[
             draft.problems.append(problem)
         elif name in entries:
             given = f"{entries[name].key} and {entry.key}, which mean the same"
-            remedy = f"keep one; the first is on line {entries[name].mark.line}"
+            first = entries[name].mark.line
+            remedy = f"keep one; the first is on line {first}" if first else "keep one"
             draft.problems.append(Problem(path, given, f"{name} once", entry.mark, remedy))
         else:
             entries[name] = entry
@@ -114,7 +115,7 @@ def _named(draft: Draft, section: str, args: Table, owner: str, names: Sequence[
 
 
 def _check_space(draft: Draft, plugin: type[Tuner], space: Space, args: TunerArgs) -> None:
-    reason = plugin.check(space, args)
+    reason = check_space(plugin, space, args)
     if reason:
         draft.complain("tuner.name", "a tuner that can search this space", reason)
 

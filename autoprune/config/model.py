@@ -75,6 +75,15 @@ class TunerConfig(Section):
         return OptimizeMode(self.class_args.get("optimize_mode") or OptimizeMode.MAXIMIZE)
 
     @property
+    def objectives(self) -> dict[str, OptimizeMode]:
+        """What is optimised beside the default metric; a class of your own may mean something else by the word."""
+        given = self.class_args.get("objectives")
+        modes = list(OptimizeMode)
+        if not isinstance(given, Mapping) or not all(mode in modes for mode in given.values()):
+            return {}
+        return {str(name): OptimizeMode(mode) for name, mode in given.items()}
+
+    @property
     def seed(self) -> int | None:
         """What the file gives; None leaves the choice to the run."""
         seed = self.class_args.get("seed")
@@ -181,6 +190,10 @@ class ExperimentConfig(Section):
     @property
     def optimize_mode(self) -> OptimizeMode:
         return self.tuner.optimize_mode
+
+    @property
+    def objectives(self) -> dict[str, OptimizeMode]:
+        return self.tuner.objectives
 
     @property
     def seed(self) -> int | None:

@@ -127,7 +127,7 @@ def _translate(table: Table, folded: str, spelled: str, draft: Draft) -> None:
 def _take(path: str, found: Found, draft: Draft) -> None:
     first = draft.found.get(path)
     if first:
-        remedy = f"keep one; {first.spelling} is on line {first.mark.line}"
+        remedy = f"keep one; {first.spelling} is on line {first.mark.line}" if first.mark.line else "keep one"
         expected = f"{path} once"
         given = f"it and {first.spelling}, which mean the same"
         draft.problems.append(Problem(found.spelling, given, expected, found.mark, remedy))

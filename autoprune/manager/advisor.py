@@ -14,7 +14,7 @@ from autoprune.assessors import Assessor, Curve, assessors
 from autoprune.config import ExperimentConfig
 from autoprune.config.model import DEFAULT_TUNER
 from autoprune.records import JSON, History, Trial, TrialState
-from autoprune.tuners import Tuner, tuners
+from autoprune.tuners import Tuner, make_tuner, tuners
 from autoprune.tuners._custom import load_custom
 
 Message = dict[str, Any]
@@ -92,7 +92,7 @@ def _tuner(config: ExperimentConfig, seed: int) -> Tuner:
             seed,
         )
     plugin = tuners.get(tuner.name or DEFAULT_TUNER)
-    return plugin(config.space, plugin.Args.model_validate(tuner.class_args), seed)
+    return make_tuner(plugin, config.space, plugin.Args.model_validate(tuner.class_args), seed)
 
 
 def _assessor(config: ExperimentConfig) -> Assessor | None:

@@ -88,6 +88,11 @@ class AdvisorClient:
     def judge(self, number: int) -> None:
         self._request({"do": "judge", "number": number})
 
+    def rebuild(self) -> None:
+        """A new process that knows what the store says now; questions that are not answered yet are forgotten."""
+        self._requests = {id: request for id, request in self._requests.items() if _is(request, "start")}
+        self._replace()
+
     def descriptors(self) -> list[int]:
         """To wait on while an answer is due."""
         return [self._process.output] if self._requests else []

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from autoprune.errors import UsageError
+from autoprune.manager.changes import Change, make
 from autoprune.manager.verdict import Ending
 from autoprune.records import JSON, Exit, ExperimentState, Metric, Trial, TrialState, timestamp
 from autoprune.runners.base import Started
@@ -116,10 +118,11 @@ class Journal:
             notice = self._event(tx, "warning", {**data, "message": message})
         self._tell(notice)
 
-    def refuse_old_commands(self) -> None:
-        """What was asked of a manager that died before it could."""
+    def refuse_commands_before(self, time: str) -> None:
+        """What was asked of a manager that died before it could. From `time` on there is a new one to ask."""
         for command in self.pending():
-            self.answered(command, "the manager it was sent to is gone")
+            if command.created < time:
+                self.answered(command, "the manager it was sent to is gone")
 
     def pending(self) -> list[Command]:
         with self._store.read() as tx:
@@ -128,6 +131,20 @@ class Journal:
     def answered(self, command: Command, answer: str = "") -> None:
         with self._store.write() as tx:
             commands.answer(tx, command.id, timestamp(self._now()), answer)
+
+    def changed(self, command: Command) -> Change | None:
+        """Make the change that a command asks for, and answer it, in one; None where it is refused."""
+        with self._store.write(durable=True) as tx:
+            time = timestamp(self._now())
+            try:
+                change = make(tx, self._experiment, command.kind, command.data, time)
+            except UsageError as error:
+                commands.answer(tx, command.id, time, str(error))
+                return None
+            commands.answer(tx, command.id, time)
+        for event in change.events:
+            self._tell({"event": event.kind, "time": event.time, **event.data})
+        return change
 
     def _tell(self, notice: Notice) -> None:
         """A listener that fails (its terminal or pipe is closed) is not told again; the experiment goes on."""

@@ -74,12 +74,19 @@ def end_orphans(experiment: Experiment, workspace: Workspace, store: Store) -> N
 
 def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: Listener, resumed: bool) -> Outcome:
     """Run an experiment from where it stands, as its only manager."""
-    config = ExperimentConfig.from_json(experiment.config)
-    with workspace.lock(experiment.id), contextlib.closing(_runner(config)) as runner:
+    with contextlib.ExitStack() as held:
+        held.enter_context(workspace.lock(experiment.id))
+        locked = timestamp(time.time())
+        with store.read() as tx:
+            experiment = experiments.get(tx, experiment.id)
+        config = ExperimentConfig.from_json(experiment.config)
+        runner = held.enter_context(contextlib.closing(_runner(config)))
         journal = Journal(store, experiment.id, runner.now, listener)
-        journal.refuse_old_commands()
+        journal.refuse_commands_before(locked)
         taken_up = take_up(experiment, store, workspace, runner, journal)
         journal.experiment_started(resumed)
+        log = workspace.folder(experiment.id) / "fork-server.log"
+        runner.prepare(config.trial_command, config.trial_code_directory, log)
         start = {"do": "start", "config": experiment.config, "seed": experiment.seed}
         log = workspace.folder(experiment.id) / "tuner.log"
         advisor = AdvisorClient(start, lambda: history(store, experiment.id), log, config.tuner_timeout)
@@ -110,6 +117,7 @@ def detach(experiment: Experiment, workspace: Workspace, port: int | None, patie
                 f"the manager of {experiment.id} did not start; its log is {workspace.manager_log(experiment.id)}"
             )
         time.sleep(0.02)
+    threading.Thread(target=process.wait, daemon=True).start()  # no zombie, where the caller lives longer
     return process.pid
 
 

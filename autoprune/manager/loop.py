@@ -66,6 +66,7 @@ class Manager:
 
     def __post_init__(self) -> None:
         self._waiting = list(self.taken_up.waiting)
+        self._next = self.taken_up.next
         self._created = self.taken_up.created
         self._finished = self.taken_up.finished
         self._succeeded = self.taken_up.succeeded
@@ -99,8 +100,12 @@ class Manager:
         return self._closing is not None or not (self._waiting or self._asked or self._may_ask())
 
     def _may_ask(self) -> bool:
+        return self._closing is None and not self._exhausted and not self._enough()
+
+    def _enough(self) -> bool:
+        """Whether maxTrialNumber is reached; imported trials do not count."""
         limit = self.config.max_trial_number
-        return self._closing is None and not self._exhausted and (limit is None or self._created < limit)
+        return limit is not None and self._created >= limit
 
     def _done(self) -> Outcome:
         why = "the search space is exhausted" if self._exhausted else "maxTrialNumber reached"
@@ -131,18 +136,38 @@ class Manager:
             message = "interrupted; go on with: autoprune resume " + self.experiment
             self._close(Outcome(ExperimentState.STOPPED, 128 + signal, message), Cut.INTERRUPTED)
         for command in self.journal.pending():
-            self.journal.answered(command, self._do(command))
+            self._do(command)
 
-    def _do(self, command: Command) -> str:
-        """What a command asks; the answer is empty when it is done, else why it is not."""
+    def _do(self, command: Command) -> None:
+        """What a command asks; its answer is empty when it is done, else why it is not."""
         match command.kind:
             case "stop":
                 self._close(Outcome(ExperimentState.STOPPED, 0, "stopped by command"), Cut.INTERRUPTED)
-                return ""
+                self.journal.answered(command)
             case "kill":
-                return self._kill(int(command.data["trial"]))
+                self.journal.answered(command, self._kill(int(command.data["trial"])))
+            case _ if self._closing is not None:
+                self.journal.answered(command, f"the experiment is ending: {self._closing.message}")
             case _:
-                return f"this manager does not know the command {command.kind!r}"
+                self._change(command)
+
+    def _change(self, command: Command) -> None:
+        """Make a change of the experiment, and go on with it as if it had always been so."""
+        change = self.journal.changed(command)
+        if change is None:
+            return
+        if change.config is not None:
+            self.config = change.config
+            self.runner.concurrency = change.config.trial_concurrency
+        if change.again is not None:
+            self._finished -= 1
+            self._failures.pop(change.again.number, None)
+            self._waiting.append(change.again)
+        self._finished += change.imported
+        self._next += change.imported
+        if change.again is not None or change.imported:
+            self._asked.clear()
+            self.advisor.rebuild()
 
     def _kill(self, number: int) -> str:
         if number in self._running:
@@ -161,8 +186,8 @@ class Manager:
         while self._waiting and len(self._running) < slots and self._closing is None:
             self._start(self._waiting.pop(0))
         if not self._asked and not self._waiting and len(self._running) < slots and self._may_ask():
-            self._asked[self._created] = self._finished
-            self.advisor.ask(self._created)
+            self._asked[self._next] = self._finished
+            self.advisor.ask(self._next)
 
     def _start(self, trial: Trial) -> None:
         spec = TrialSpec(
@@ -215,8 +240,9 @@ class Manager:
         running = self._running[ended.number]
         self._listen(running)
         del self._running[ended.number]
-        complaint = "" if ended.exit.ok else last_line(running.spec)
-        ending = conclude(ended.exit, running.final, running.last, running.cut, running.reason, complaint)
+        complaint = "" if ended.exit is None or ended.exit.ok else last_line(running.spec)
+        objectives = self.config.objectives
+        ending = conclude(ended.exit, running.final, running.last, running.cut, running.reason, complaint, objectives)
         if ending.state is TrialState.FAILED and running.cut is None:
             ending = self._retried(ended.number, ending)
         trial = self.journal.attempt_ended(ended.number, running.spec.attempt, ended.exit, ending)
@@ -239,7 +265,7 @@ class Manager:
         self._succeeded += trial.state is TrialState.SUCCEEDED
         self.advisor.tell({"do": "finished", "trial": asdict(trial)})
 
-    def _count_silent_failure(self, running: _Running, exit: Exit, ending: Ending) -> None:
+    def _count_silent_failure(self, running: _Running, exit: Exit | None, ending: Ending) -> None:
         """Trials that fail one after the other without a word share a cause; more of them would not help."""
         if running.cut is not None or ending.state is TrialState.WAITING:
             return
@@ -277,6 +303,8 @@ class Manager:
         if answer.proposal is None:
             self._exhausted = True
             return
+        if self._enough():
+            return
         trial = Trial(
             number=answer.number,
             state=TrialState.WAITING,
@@ -287,6 +315,7 @@ class Manager:
         )
         self.journal.trial_created(trial)
         self.advisor.tell({"do": "created", "trial": asdict(trial)})
+        self._next += 1
         self._created += 1
         self._waiting.append(trial)
 

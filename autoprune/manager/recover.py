@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
+from autoprune.config import ExperimentConfig
 from autoprune.manager.advisor import Message
 from autoprune.manager.journal import Journal
 from autoprune.manager.verdict import Cut, conclude
@@ -16,9 +17,12 @@ from autoprune.store import Attempt, Experiment, Store, Workspace, metrics, tria
 
 @dataclass(frozen=True)
 class TakenUp:
-    """Where an experiment stands when a manager begins. `failures` counts the failed attempts of waiting trials."""
+    """Where an experiment stands when a manager begins. `next` is the number of the trial to come; `created` and
+    `succeeded` count trials that were made here, `finished` also imported ones, for tuners know them all; `failures`
+    counts the failed attempts of waiting trials."""
 
     waiting: list[Trial] = field(default_factory=list)
+    next: int = 0
     created: int = 0
     finished: int = 0
     succeeded: int = 0
@@ -31,16 +35,18 @@ def take_up(experiment: Experiment, store: Store, workspace: Workspace, runner: 
     with store.read() as tx:
         interrupted = trials.all(tx, experiment.id, [TrialState.RUNNING])
     for trial in interrupted:
-        _settle(experiment.id, trial, store, workspace, runner, journal)
+        _settle(experiment, trial, store, workspace, runner, journal)
     with store.read() as tx:
         every = trials.all(tx, experiment.id)
         waiting = [trial for trial in every if trial.state is TrialState.WAITING]
         failures = {trial.number: _failures(trials.attempts(tx, experiment.id, trial.number)) for trial in waiting}
+    own = [trial for trial in every if not trials.imported(trial)]
     return TakenUp(
         waiting=waiting,
-        created=len(every),
+        next=len(every),
+        created=len(own),
         finished=sum(trial.state.finished for trial in every),
-        succeeded=sum(trial.state is TrialState.SUCCEEDED for trial in every),
+        succeeded=sum(trial.state is TrialState.SUCCEEDED for trial in own),
         failures=failures,
         active_seconds=experiment.active_seconds,
     )
@@ -63,15 +69,15 @@ def history(store: Store, experiment: str) -> Iterator[Message]:
 
 
 def _settle(
-    experiment: str, trial: Trial, store: Store, workspace: Workspace, runner: Runner, journal: Journal
+    experiment: Experiment, trial: Trial, store: Store, workspace: Workspace, runner: Runner, journal: Journal
 ) -> None:
     """Decide what became of a trial that was running when its manager died: unless it reported a final result, it
     runs again."""
     with store.read() as tx:
-        attempt = trials.attempts(tx, experiment, trial.number)[-1]
-        every = metrics.of_trial(tx, experiment, trial.number)
+        attempt = trials.attempts(tx, experiment.id, trial.number)[-1]
+        every = metrics.of_trial(tx, experiment.id, trial.number)
     known = [report for report in every if report.attempt == attempt.attempt]
-    folder = workspace.attempt(experiment, trial.number, attempt.attempt)
+    folder = workspace.attempt(experiment.id, trial.number, attempt.attempt)
     runner.reclaim(folder, _process(attempt))
     reports = ReportReader(folder, attempt.attempt).read()
     missed = [report for report in reports if report.seq >= _next(known)]
@@ -79,7 +85,9 @@ def _settle(
         journal.reported(trial.number, missed)
     final = next((report for report in reports if report.final), None)
     exit = read_exit(folder) if final is not None else None
-    journal.attempt_ended(trial.number, attempt.attempt, exit, conclude(exit, final, None, None, "", ""))
+    objectives = ExperimentConfig.from_json(experiment.config).objectives
+    ending = conclude(exit, final, None, None, "", "", objectives)
+    journal.attempt_ended(trial.number, attempt.attempt, exit, ending)
 
 
 def _process(attempt: Attempt) -> Started | None:
@@ -93,6 +101,8 @@ def _next(known: list[Metric]) -> int:
 
 
 def _failures(attempts: list[Attempt]) -> int:
-    """How many attempts failed by themselves: somebody saw their end, and it was not the experiment's."""
+    """How many attempts failed by themselves since somebody last asked for the trial again: somebody saw their end,
+    and it was not the experiment's."""
+    first = max((attempt.attempt + 1 for attempt in attempts if attempt.message.endswith(trials.AGAIN)), default=0)
     seen = [attempt for attempt in attempts if attempt.exit_code is not None or attempt.signal is not None]
-    return sum(attempt.message != Cut.INTERRUPTED.value for attempt in seen)
+    return sum(attempt.attempt >= first and attempt.message != Cut.INTERRUPTED.value for attempt in seen)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from autoprune.errors import did_you_mean
 from autoprune.records import JSON, Exit, Metric, TrialState
+from autoprune.search_space.leaves import is_number
 
 
 class Cut(Enum):
@@ -38,15 +40,22 @@ _CUT_STATES = {
 
 
 def conclude(
-    exit: Exit | None, final: Metric | None, last: Metric | None, cut: Cut | None, reason: str, complaint: str
+    exit: Exit | None,
+    final: Metric | None,
+    last: Metric | None,
+    cut: Cut | None,
+    reason: str,
+    complaint: str,
+    objectives: Collection[str] = (),
 ) -> Ending:
     """The ending of an attempt with this first final and last intermediate report.
 
-    `reason` is the assessor's, `complaint` the last line of standard error. A final report decides whatever came
+    `reason` is the assessor's, `complaint` the last line of standard error, `objectives` what a final result has to
+    hold beside its default. A final report decides whatever came
     after it; an attempt whose end nobody saw (`exit` is None) runs again unless it had one.
     """
     if final is not None:
-        return _finished(final, exit, cut)
+        return _finished(final, exit, cut, objectives)
     if cut is Cut.ASSESSOR:
         value, metrics = (last.value, last.values) if last is not None else (None, {})
         return Ending(TrialState.EARLY_STOPPED, value, metrics, reason or cut.value)
@@ -59,12 +68,24 @@ def conclude(
     return Ending(TrialState.FAILED, message=f"{describe(exit)}{': ' if complaint else ''}{complaint}")
 
 
-def _finished(final: Metric, exit: Exit | None, cut: Cut | None) -> Ending:
+def _finished(final: Metric, exit: Exit | None, cut: Cut | None, objectives: Collection[str]) -> Ending:
     if final.value is None:
         return Ending(TrialState.INVALID, None, final.values, "its final result is not a finite number")
+    missing = [_missing(name, final.values) for name in objectives if not is_number(final.values.get(name))]
+    if missing:
+        return Ending(TrialState.INVALID, None, final.values, "; ".join(missing))
     unclean = f"{describe(exit)} after the final result" if exit is not None and not exit.ok else ""
     warning = f"{cut.value}, after the final result" if cut is not None else unclean
     return Ending(TrialState.SUCCEEDED, final.value, final.values, warning)
+
+
+def _missing(name: str, values: Mapping[str, JSON]) -> str:
+    """Why a report does not serve an objective."""
+    if name in values:
+        return f"its final result has {name} {values[name]!r}; expected a finite number, since {name} is an objective"
+    others = [other for other in values if other != "default"]
+    hint = f" ({did_you_mean(name, others)})" if others else ""
+    return f"its final result lacks {name}, which is an objective; it reported {', '.join(values)}{hint}"
 
 
 def describe(exit: Exit) -> str:

@@ -129,6 +129,14 @@ class ExperimentDetail(Experiment):
     config: Table = Field(description="The configuration, complete, durations in seconds.")
 
 
+class ParetoTrial(Trial):
+    """A trial that no other beats in everything that is optimised."""
+
+    objectives: dict[str, float] = Field(
+        description="All that is optimised, the default metric first.", examples=[{"default": 0.971, "macs": 120000.0}]
+    )
+
+
 class ExportedTrial(Trial):
     """A trial as `export` writes it: with every report."""
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 
 from sqlalchemy import Connection
 
 from autoprune import records
 from autoprune.errors import NotFoundError, UsageError
+from autoprune.protocol import DEFAULT
 from autoprune.records import ExperimentState, OptimizeMode, TrialState
 from autoprune.results import cursor as cursors
-from autoprune.results.models import Attempt, Experiment, ExperimentDetail, Limits, Page, Report, Trial, TrialDetail
+from autoprune.results.models import (
+    Attempt,
+    Experiment,
+    ExperimentDetail,
+    Limits,
+    Page,
+    ParetoTrial,
+    Report,
+    Trial,
+    TrialDetail,
+)
+from autoprune.results.pareto import front
+from autoprune.search_space.leaves import is_number
 from autoprune.store import Experiment as StoredExperiment
 from autoprune.store import Store, Workspace, experiments, metrics, trials
 
@@ -122,6 +136,32 @@ class Results:
             raise NoBestError(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
         return trial_model(found)
 
+    def pareto(self, id: str | None = None) -> Page[ParetoTrial]:
+        """The succeeded trials that no other beats in everything that is optimised, those of the best value first.
+
+        With one number to optimise these are the best trials. A trial that lacks a number is left out.
+        """
+        with self.store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+            succeeded = trials.all(tx, experiment.id, [TrialState.SUCCEEDED])
+        modes = objectives(experiment.config)
+        found = [(trial, values) for trial in succeeded if (values := objective_values(trial, list(modes)))]
+        losses = [
+            [-values[name] if mode is OptimizeMode.MAXIMIZE else values[name] for name, mode in modes.items()]
+            for _, values in found
+        ]
+        items = [
+            ParetoTrial(**_common(found[place][0]), objectives=found[place][1])
+            for place in sorted(front(losses), key=lambda place: (losses[place], place))
+        ]
+        return Page[ParetoTrial](items=items)
+
+    def best_so_far(self, id: str | None = None) -> list[float]:
+        """The best value after each success, in the order in which trials finished."""
+        with self.store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+            return best_so_far(tx, experiment)
+
     def _seen(self, experiment: Experiment) -> Experiment:
         """With INTERRUPTED in place of RUNNING where no manager runs it.
 
@@ -143,6 +183,12 @@ def best(store: Store, experiment: str) -> records.Trial | None:
         return _best(tx, experiments.get(tx, experiment))
 
 
+def best_so_far(tx: Connection, experiment: StoredExperiment) -> list[float]:
+    """The best value after each success, in the order in which trials finished."""
+    better = max if optimize_mode(experiment) is OptimizeMode.MAXIMIZE else min
+    return list(accumulate(trials.successes(tx, experiment.id), better))
+
+
 def trial_model(trial: records.Trial) -> Trial:
     return Trial(**_common(trial))
 
@@ -159,8 +205,27 @@ def elapsed(started: str | None, ended: str | None) -> float | None:
 
 
 def optimize_mode(experiment: StoredExperiment) -> OptimizeMode:
-    arguments = experiment.config.get("tuner", {}).get("classArgs", {})
-    return OptimizeMode(arguments.get("optimize_mode") or OptimizeMode.MAXIMIZE)
+    return objectives(experiment.config)[DEFAULT]
+
+
+def objectives(config: records.JSON) -> dict[str, OptimizeMode]:
+    """All that a stored configuration has optimised, and which way; the default metric first.
+
+    A tuner class of the user's own may mean something else by `objectives`; that is left alone.
+    """
+    arguments = config.get("tuner", {}).get("classArgs", {})
+    default = OptimizeMode(arguments.get("optimize_mode") or OptimizeMode.MAXIMIZE)
+    others = arguments.get("objectives")
+    if not isinstance(others, Mapping) or not all(mode in list(OptimizeMode) for mode in others.values()):
+        return {DEFAULT: default}
+    return {DEFAULT: default, **{str(name): OptimizeMode(mode) for name, mode in others.items()}}
+
+
+def objective_values(trial: records.Trial, names: Sequence[str]) -> dict[str, float] | None:
+    """What is optimised, as the trial reported it; None where it lacks a number."""
+    given = {**trial.metrics, DEFAULT: trial.value}
+    values = {name: float(given[name]) for name in names if is_number(given.get(name))}
+    return values if len(values) == len(names) else None
 
 
 def _common(trial: records.Trial) -> dict[str, records.JSON]:

@@ -1,12 +1,13 @@
 """From a search space file to a `Space`: the ten NNI types at any depth, and every mistake in one report.
 
-Besides NNI's nested dicts with `_name`, an option may itself be a definition (`{"_type": ..., "_value": ...}`).
+Besides NNI's nested dicts with `_name`, an option may itself be a definition (`{"_type": ..., "_value": ...}`). Two or
+more options that are all dicts without a `_name`, with no definition inside, are values, as tuner Batch takes them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from autoprune.document import Items, Node, Scalar, Table, describe, from_plain, plain
@@ -197,8 +198,9 @@ class _Parser:
             self.problem(path, describe(node), "a list of at least one option", node.mark)
             return None
         options: list[tuple[Option, Mark]] = []
+        sets = len(node.items) > 1 and all(isinstance(item, Table) and _is_plain(item) for item in node.items)
         for index, item in enumerate(node.items):
-            option = self.option(item, path, index)
+            option = self.constant(item, path) if sets else self.option(item, path, index)
             if option is not None:
                 self.distinct(option, item, options, path)
                 options.append((option, item.mark))
@@ -209,14 +211,17 @@ class _Parser:
             if node.get("_type") is not None:
                 return self.dimension(node, option_path(path, index))
             return self.branch(node, path, index)
-        value = plain(node)
-        if isinstance(value, float) and not math.isfinite(value):
-            self.problem(path, f"the option {value}", "a finite number", node.mark)
-        elif isinstance(node, Items) and _holds_table(node):
+        if isinstance(node, Items) and _holds_table(node):
             self.problem(path, "a table inside a list as an option", "values, or a table itself", node.mark)
-        else:
-            return Constant(value)
-        return None
+            return None
+        return self.constant(node, path)
+
+    def constant(self, node: Node, path: str) -> Constant | None:
+        value = plain(node)
+        if not _is_finite(value):
+            self.problem(path, f"the option {value}", "a finite number", node.mark)
+            return None
+        return Constant(value)
 
     def branch(self, node: Table, path: str, index: int) -> Branch | None:
         name = node.get("_name")
@@ -275,6 +280,22 @@ def _overlap(a: Constant | Branch | Leaf, b: Constant | Branch | Leaf) -> bool:
 
 def _holds_table(node: Node) -> bool:
     return isinstance(node, Table) or (isinstance(node, Items) and any(map(_holds_table, node.items)))
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether nothing inside is a definition or a branch, or was meant to be one."""
+    if isinstance(node, Table):
+        return all(entry.key not in (*_KEYS, "_name") and _is_plain(entry.node) for entry in node)
+    return not isinstance(node, Items) or all(map(_is_plain, node.items))
+
+
+def _is_finite(value: JSON) -> bool:
+    """Whether there is no infinity or NaN in a value."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _reads_as_number(text: str) -> bool:

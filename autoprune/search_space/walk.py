@@ -155,6 +155,8 @@ def same(a: JSON, b: JSON) -> bool:
     """Equality as JSON has it: 1 is 1.0, but true is not 1."""
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if is_number(a) and is_number(b):
         return a == b
     return type(a) is type(b) and bool(a == b)

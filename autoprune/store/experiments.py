@@ -73,6 +73,10 @@ def set_state(tx: Connection, id: str, state: ExperimentState, ended: str | None
     tx.execute(update(table).where(table.c.id == id).values(change))
 
 
+def set_config(tx: Connection, id: str, config: JSON) -> None:
+    tx.execute(update(table).where(table.c.id == id).values(config=config))
+
+
 def set_active_seconds(tx: Connection, id: str, seconds: float) -> None:
     tx.execute(update(table).where(table.c.id == id).values(active_seconds=seconds))
 

@@ -52,7 +52,7 @@ def open_store(where: Path | str) -> Store:
     """The store at a path (SQLite) or a database URL, created or brought up to date as needed."""
     url = _url(where)
     if url.get_backend_name() == "sqlite":
-        _refuse_network_file_system(Path(url.database or ""))
+        refuse_network_file_system(Path(url.database or ""))
     engine = create_engine(url, connect_args=_connect_args(url))
     if url.get_backend_name() == "sqlite":
         _tune_sqlite(engine)
@@ -102,7 +102,8 @@ def _explained(engine: Engine) -> Iterator[None]:
         raise StoreError(f"the database {name} failed: {error.orig}") from error
 
 
-def _refuse_network_file_system(path: Path) -> None:
+def refuse_network_file_system(path: Path) -> None:
+    """Raises UsageError for a database at a path where SQLite may lose data."""
     kind = _file_system(path.resolve().parent)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise UsageError(

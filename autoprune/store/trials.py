@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, update
 
 from autoprune.errors import NotFoundError
 from autoprune.records import JSON, Exit, Trial, TrialState
 from autoprune.store.schema import attempt as attempt_table
 from autoprune.store.schema import trial as table
+
+AGAIN = "run again by command"
+"""What the message of an attempt ends with after which somebody asked for the trial once more."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,37 @@ class Position:
 
 
 def create(tx: Connection, experiment: str, trial: Trial) -> None:
+    create_all(tx, experiment, [trial])
+
+
+def create_all(tx: Connection, experiment: str, trials: Iterable[Trial]) -> None:
     names = {column.name for column in table.columns} - {"experiment"}
-    tx.execute(insert(table).values(experiment=experiment, **{name: getattr(trial, name) for name in names}))
+    rows = [{"experiment": experiment, **{name: getattr(trial, name) for name in names}} for trial in trials]
+    if rows:
+        tx.execute(insert(table), rows)
+
+
+def imported(trial: Trial) -> bool:
+    """Whether the trial was run elsewhere: it succeeded without an attempt here."""
+    return trial.state is TrialState.SUCCEEDED and trial.attempts == 0
+
+
+def created(tx: Connection, experiment: str) -> int:
+    """How many trials were made to run here, as maxTrialNumber counts them: all but imported ones."""
+    here = or_(table.c.state != TrialState.SUCCEEDED, table.c.attempts > 0)
+    return tx.execute(select(func.count()).where(table.c.experiment == experiment, here)).scalar_one()
+
+
+def next_number(tx: Connection, experiment: str) -> int:
+    """The number of the trial to come."""
+    last = tx.execute(select(func.max(table.c.number)).where(table.c.experiment == experiment)).scalar()
+    return 0 if last is None else last + 1
+
+
+def next_order(tx: Connection, experiment: str) -> int:
+    """The place of the trial that finishes next, behind all that have."""
+    last = tx.execute(select(func.max(table.c.finish_order)).where(table.c.experiment == experiment)).scalar()
+    return 0 if last is None else last + 1
 
 
 def get(tx: Connection, experiment: str, number: int) -> Trial:
@@ -152,15 +184,32 @@ def finish(
     message: str = "",
 ) -> None:
     """The trial's final state, at the end of the order in which trials finished."""
-    order = finished(tx, experiment)
+    order = next_order(tx, experiment)
     change = {"state": state, "ended": time, "value": value, "metrics": metrics or {}, "message": message}
     tx.execute(update(table).where(*_key(experiment, number)).values(finish_order=order, **change))
 
 
-def finished(tx: Connection, experiment: str) -> int:
-    """How many trials have finished."""
-    query = select(func.count(table.c.finish_order)).where(table.c.experiment == experiment)
-    return tx.execute(query).scalar_one()
+def reopen(tx: Connection, experiment: str, number: int) -> None:
+    """A finished trial waits to run once more, as its next attempt, as if it had not finished: its result is gone,
+    and `known` of the others no longer counts it."""
+    trial = get(tx, experiment, number)
+    of_this = table.c.experiment == experiment
+    before = select(func.count()).where(of_this, table.c.finish_order < trial.finish_order)
+    place = tx.execute(before).scalar_one()
+    tx.execute(update(table).where(of_this, table.c.known > place).values(known=table.c.known - 1))
+    forgotten = {"value": None, "metrics": dict[str, JSON](), "ended": None, "finish_order": None}
+    change = update(table).where(*_key(experiment, number)).values(forgotten)
+    tx.execute(change.values(state=TrialState.WAITING, message=AGAIN))
+    last = _attempt_key(experiment, number, trial.attempts - 1)
+    said = attempt_table.c.message
+    mark = case((said == "", AGAIN), else_=said + f"; {AGAIN}")
+    tx.execute(update(attempt_table).where(*last).values(message=mark))
+
+
+def successes(tx: Connection, experiment: str) -> list[float]:
+    """The values of the succeeded trials, in the order in which they finished."""
+    where = (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, table.c.value.is_not(None))
+    return list(tx.execute(select(table.c.value).where(*where).order_by(table.c.finish_order)).scalars())
 
 
 def counts(tx: Connection, experiment: str) -> dict[TrialState, int]:

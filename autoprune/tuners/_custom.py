@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from autoprune.errors import UsageError, did_you_mean
 from autoprune.records import JSON, OptimizeMode
 from autoprune.search_space import Space
+from autoprune.tuners._flat import check_space, make_tuner
 from autoprune.tuners._nni import NNITuner
 from autoprune.tuners._sampler import SamplerTuner
 from autoprune.tuners.base import Tuner, TunerArgs
@@ -100,10 +101,10 @@ def _subclass(cls: type[Tuner], class_name: str, space: Space, class_args: Mappi
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}, given {item['input']!r}" for item in error.errors()
         ]
         raise UsageError(f"classArgs of {class_name}: {'; '.join(problems)}") from None
-    reason = cls.check(space, args)
+    reason = check_space(cls, space, args)
     if reason:
         raise UsageError(f"{class_name} cannot search this space: {reason}")
-    return cls(space, args, seed)
+    return make_tuner(cls, space, args, seed)
 
 
 def _takes_any(cls: type) -> bool:

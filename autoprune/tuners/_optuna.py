@@ -1,6 +1,6 @@
 """How a space and its trials look to Optuna; what its samplers have in common here.
 
-Values are minimised (`Tuner.loss`). Steps are counted in whole numbers, and what Optuna has no distribution for
+Values are minimised (`Tuner.losses`). Steps are counted in whole numbers, and what Optuna has no distribution for
 (normal types) lies on the unit interval. Optuna is imported when a tuner first asks, since `import optuna` takes
 longer than everything else the manager does to start.
 """
@@ -8,12 +8,13 @@ longer than everything else the manager does to start.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autoprune.records import JSON, Trial, TrialState
 from autoprune.search_space import Choice, Dimension, Leaf, Normal, RandInt, Space, suggest
+from autoprune.tuners import _pareto
 from autoprune.tuners.base import Tuner
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from optuna.storages import InMemoryStorage
     from optuna.trial import FrozenTrial
     from optuna.trial import Trial as OptunaTrial
+
+Known: TypeAlias = tuple[Trial, Sequence[float]]
+"""A trial with its losses."""
 
 
 @contextmanager
@@ -41,11 +45,21 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(verbosity)
 
 
-def new_study(sampler: BaseSampler, storage: InMemoryStorage | None = None) -> Study:
+def new_study(sampler: BaseSampler, storage: InMemoryStorage | None = None, objectives: int = 1) -> Study:
     """An empty study in memory."""
     import optuna
 
-    return optuna.create_study(storage=storage, sampler=sampler, direction="minimize")
+    return optuna.create_study(storage=storage, sampler=sampler, directions=["minimize"] * objectives)
+
+
+def chosen(known: Sequence[Known], best: int, newest: int) -> list[Known]:
+    """The newest trials and the best of the others, in the order they finished; early stopped ones only for want."""
+    start = max(0, len(known) - newest)
+    ended = [i for i in range(start) if known[i][0].state is not TrialState.EARLY_STOPPED]
+    stopped = [i for i in range(start) if known[i][0].state is TrialState.EARLY_STOPPED]
+    kept = [ended[i] for i in _pareto.best([known[i][1] for i in ended], best)]
+    kept += [stopped[i] for i in _pareto.best([known[i][1] for i in stopped], best - len(kept))]
+    return [*(known[i] for i in sorted(kept)), *known[start:]]
 
 
 class Translator:
@@ -57,21 +71,21 @@ class Translator:
         self._distributions = {path: _distribution(dim) for path, dim in self._dimensions.items()}
 
     def frozen(self, tuner: Tuner, trial: Trial, system_attrs: JSON = None) -> FrozenTrial:
-        """A trial of the tuner as Optuna has it. One without a loss, or that is not of this space, has failed."""
+        """A trial of the tuner as Optuna has it. One without losses, or that is not of this space, has failed."""
         from optuna import trial as optuna_trial
 
-        state, loss, flat = optuna_trial.TrialState.RUNNING, tuner.loss(trial), tuner.flat(trial)
+        state, losses, flat = optuna_trial.TrialState.RUNNING, tuner.losses(trial), tuner.flat(trial)
         if trial.state.finished:
-            usable = loss is not None and flat is not None
+            usable = losses is not None and flat is not None
             pruned = trial.state is TrialState.EARLY_STOPPED
             state = optuna_trial.TrialState.PRUNED if pruned else optuna_trial.TrialState.COMPLETE
             state = state if usable else optuna_trial.TrialState.FAIL
         return optuna_trial.create_trial(
             state=state,
-            value=loss if state is optuna_trial.TrialState.COMPLETE else None,
+            values=losses if state is optuna_trial.TrialState.COMPLETE else None,
             params={path: _encode(self._dimensions[path], value) for path, value in (flat or {}).items()},
             distributions={path: self._distributions[path] for path in flat or ()},
-            intermediate_values={0: loss} if state is optuna_trial.TrialState.PRUNED and loss is not None else {},
+            intermediate_values={0: losses[0]} if state is optuna_trial.TrialState.PRUNED and losses else {},
             system_attrs=system_attrs,
         )
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from autoprune.errors import ConfigError
 from autoprune.records import History, OptimizeMode, Proposal, Trial, TrialState
 from autoprune.search_space import Space, flatten
+from autoprune.search_space.leaves import is_number
 
 
 class TunerArgs(BaseModel):
@@ -38,16 +39,35 @@ class NestedArgs(TunerArgs):
     )
 
 
+def _not_default(name: str) -> str:
+    if name == "default":
+        raise ValueError("another name: default is optimised in any case, and optimize_mode is its direction")
+    return name
+
+
+class ObjectivesArgs(TunerArgs):
+    """The `classArgs` of a tuner that can optimise several numbers at once."""
+
+    objectives: dict[Annotated[str, AfterValidator(_not_default)], Annotated[OptimizeMode, Field(strict=False)]] = (
+        Field(
+            default_factory=dict,
+            description="further numbers of the final result to maximize or minimize beside the default metric",
+        )
+    )
+
+
 class Tuner(ABC):
     """Subclass, give it a `name`, write `ask`. `seed` is the experiment's, always set.
 
     `seeded` says whether the seed makes a difference; where it does not, the sequence is the space's alone.
-    `flattens` says that the tuner searches flat spaces only, whatever the user's looks like.
+    `learns` says whether results make a difference. `flattens` says that the tuner searches flat spaces only,
+    whatever the user's looks like.
     """
 
     name: ClassVar[str]
     Args: ClassVar[type[TunerArgs]] = TunerArgs
     seeded: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
     flattens: ClassVar[bool] = False
 
     def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
@@ -73,7 +93,26 @@ class Tuner(ABC):
         """The trial's value turned so that smaller is better; None for a trial without one."""
         if trial.value is None or trial.state not in (TrialState.SUCCEEDED, TrialState.EARLY_STOPPED):
             return None
-        return -trial.value if self.args.optimize_mode is OptimizeMode.MAXIMIZE else trial.value
+        return _turned(trial.value, self.args.optimize_mode)
+
+    @property
+    def objectives(self) -> list[tuple[str, OptimizeMode]]:
+        """What is optimised beside the default metric, in an order of its own."""
+        return sorted(self.args.objectives.items()) if isinstance(self.args, ObjectivesArgs) else []
+
+    def losses(self, trial: Trial) -> tuple[float, ...] | None:
+        """All that is optimised, the default metric first, each turned so that smaller is better.
+
+        None for a trial that lacks any of it. With several objectives, early stopped trials are passed over: what
+        they reported last need not hold every number, nor mean what a final result means.
+        """
+        loss, objectives = self.loss(trial), self.objectives
+        if loss is None or not objectives:
+            return None if loss is None else (loss,)
+        complete = all(is_number(trial.metrics.get(name)) for name, _ in objectives)
+        if trial.state is TrialState.EARLY_STOPPED or not complete:
+            return None
+        return (loss, *(_turned(float(trial.metrics[name]), mode) for name, mode in objectives))
 
     def flat(self, trial: Trial) -> dict[str, float] | None:
         """The trial's parameters by path; None where they are not of this space, as enqueued ones may be."""
@@ -81,3 +120,7 @@ class Tuner(ABC):
             return flatten(self.space, trial.parameters)
         except ConfigError:
             return None
+
+
+def _turned(value: float, mode: OptimizeMode) -> float:
+    return -value if mode is OptimizeMode.MAXIMIZE else value

@@ -17,9 +17,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from autoprune.records import History, Proposal, Trial
+from autoprune.records import History, Proposal
 from autoprune.search_space import Branch, Choice, Constant, Dimension, Leaf, Normal, Option, Space, unflatten
 from autoprune.search_space.space import branch_prefix, member_path, option_path
+from autoprune.tuners._sequence import Sequence, state
 from autoprune.tuners.base import Tuner, TunerArgs
 
 
@@ -31,31 +32,22 @@ class GridSearch(Tuner):
     name = "GridSearch"
     Args: ClassVar[type[TunerArgs]] = GridSearchArgs
     seeded = False
+    learns = False
 
     def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
         super().__init__(space, args, seed)
         assert isinstance(args, GridSearchArgs)
         self._grid = _Grid(args.numeric_points)
         self._size = self._grid.members(space.members)
-        self._next = 0
-        self._seen = 0
+        self._sequence = Sequence()
 
     def ask(self, number: int, history: History) -> Proposal | None:
-        for trial in history.finished[self._seen :]:
-            self._next = max(self._next, _position(trial) + 1)
-        self._seen = len(history.finished)
-        position = max([self._next, *(_position(trial) + 1 for trial in history.running)])
+        position = self._sequence.next(history)
         if position >= self._size:
             return None
         flat: dict[str, float] = {}
         self._grid.read_members(self.space.members, "", position, flat)
-        return Proposal(unflatten(self.space, flat), {"position": position})
-
-
-def _position(trial: Trial) -> int:
-    """The trial's place in the grid; -1 for one that was not proposed from it."""
-    state = trial.tuner_state
-    return int(state["position"]) if isinstance(state, Mapping) and "position" in state else -1
+        return Proposal(unflatten(self.space, flat), state(position))
 
 
 @dataclass(frozen=True)

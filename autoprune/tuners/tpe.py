@@ -2,20 +2,21 @@
 
 The sampler is Optuna's. It sees the best and the newest trials, at most 400, chosen anew every 100 trials from the
 history alone: an ask takes as long after 10,000 trials as after 400, and does not depend on the asks before it.
-Trials still running count as poor, so that trials asked for together spread.
+Trials still running count as poor, so that trials asked for together spread. With several objectives, the best are
+those that the fewest others dominate, front by front.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from autoprune.records import History, Proposal, Trial, TrialState
+from autoprune.records import History, Proposal
 from autoprune.search_space import Space
-from autoprune.tuners._optuna import Translator, new_study, quiet
-from autoprune.tuners.base import Tuner, TunerArgs
+from autoprune.tuners._optuna import Known, Translator, chosen, new_study, quiet
+from autoprune.tuners.base import NestedArgs, ObjectivesArgs, Tuner, TunerArgs
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -26,7 +27,7 @@ NEWEST = 200
 GROWTH = 100
 
 
-class TPEArgs(TunerArgs):
+class TPEArgs(NestedArgs, ObjectivesArgs):
     n_startup_trials: int = Field(10, ge=0, description="trials with results before the search leaves random sampling")
     n_ei_candidates: int = Field(24, ge=1, description="candidates of which the most promising is taken")
     multivariate: bool = Field(True, description="model parameters jointly instead of each on its own")
@@ -38,7 +39,7 @@ class TPE(Tuner):
 
     def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
         super().__init__(space, args, seed)
-        self._known: list[tuple[Trial, float]] = []
+        self._known: list[Known] = []
         self._seen = 0
         self._translator: Translator | None = None
         self._study: Study | None = None
@@ -48,9 +49,9 @@ class TPE(Tuner):
         from optuna.trial import TrialState as OptunaState
 
         for trial in history.finished[self._seen :]:
-            loss = self.loss(trial)
-            if loss is not None:
-                self._known.append((trial, loss))
+            losses = self.losses(trial)
+            if losses is not None:
+                self._known.append((trial, losses))
         self._seen = len(history.finished)
         with quiet():
             self._translator = translator = self._translator or Translator(self.space)
@@ -83,20 +84,13 @@ class TPE(Tuner):
         base = count // GROWTH * GROWTH if count >= BEST + NEWEST + GROWTH else 0
         study, (last_base, last) = self._study, self._in_study
         if study is None or last_base != base:
-            study, last = new_study(sampler), base
-            self._add(study, translator, chosen(self._known[:base]))
+            study, last = new_study(sampler, objectives=1 + len(self.objectives)), base
+            self._add(study, translator, chosen(self._known[:base], BEST, NEWEST))
         study.sampler = sampler
         self._add(study, translator, self._known[last:])
         self._study, self._in_study = study, (base, count)
         return study
 
-    def _add(self, study: Study, translator: Translator, trials: Iterable[tuple[Trial, float]]) -> None:
+    def _add(self, study: Study, translator: Translator, trials: Iterable[Known]) -> None:
         for trial, _ in trials:
             study.add_trial(translator.frozen(self, trial))
-
-
-def chosen(known: Sequence[tuple[Trial, float]]) -> list[tuple[Trial, float]]:
-    """The newest trials and the best of the others, in the order they finished."""
-    old, new = known[:-NEWEST], known[-NEWEST:]
-    ranked = sorted(range(len(old)), key=lambda i: (old[i][0].state is TrialState.EARLY_STOPPED, old[i][1], i))
-    return [*(old[i] for i in sorted(ranked[:BEST])), *new]

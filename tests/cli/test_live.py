@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from autoprune.cli._live import Live, render
-from autoprune.cli._progress import clock, line_of, shorten
+from autoprune.cli._live import Live, Success, render
+from autoprune.cli._progress import clock, line_of, shorten, sparkline
 from autoprune.config import ExperimentConfig
 
 
@@ -29,7 +31,7 @@ def live(**fields: Any) -> Live:
         "trialCodeDirectory": str(Path.cwd()),
         "maxTrialNumber": 4,
     }
-    return Live("exp-1", ExperimentConfig.from_json({**base, **fields}), None, Counter(), 0.0)
+    return Live("exp-1", ExperimentConfig.from_json({**base, **fields}))
 
 
 def shown(view: Live) -> str:
@@ -66,7 +68,8 @@ def test_the_best_is_the_smallest_when_minimizing() -> None:
     for number, value in enumerate([0.5, 0.2, 0.9]):
         view.hear(started(number, value))
         view.hear(ended(number, "SUCCEEDED", value))
-    assert (view.best_trial, view.best_value) == (1, 0.2)
+    assert [(one.trial, one.value) for one in view.best] == [(1, 0.2), (0, 0.5), (2, 0.9)]
+    assert view.curve == [0.5, 0.2, 0.2]
 
 
 def test_what_went_wrong_is_said_and_never_the_best() -> None:
@@ -77,10 +80,74 @@ def test_what_went_wrong_is_said_and_never_the_best() -> None:
     view.hear(started(3, 0.5))
     view.hear(ended(3, "WAITING", None, "runs again"))
     text = shown(view)
-    assert view.best_value is None
+    assert view.best == []
     assert "message 2" in text
     assert "early_stopped 1  failed 1  invalid 1" in text
     assert "3/4 trials" in text
+
+
+def test_it_lists_so_many_of_the_best_and_draws_their_course() -> None:
+    view = live(maxTrialNumber=20)
+    view.top = 2
+    for number, value in enumerate([0.1, 0.9, 0.5, 0.9]):
+        view.hear(started(number, value / 2))
+        view.hear(ended(number, "SUCCEEDED", value))
+    assert [one.trial for one in view.best] == [1, 3]
+    lines = [line.rstrip() for line in shown(view).splitlines()]
+    assert lines[1:4] == ["best  0.9  trial 1  x=0.45", "      0.9  trial 3  x=0.45", "      ▁███"]
+    view.encoding = "ascii"
+    assert "█" not in shown(view)
+
+
+def test_it_goes_on_from_what_the_store_knew() -> None:
+    config = live().config
+    before = [Success(0.5, 7, {"x": 0.5})]
+    counts = Counter(SUCCEEDED=3, FAILED=1)
+    view = Live("exp-1", config, counts, elapsed_before=60.0, best=before, curve=[0.25, 0.5], imported=2)
+    text = shown(view)
+    assert "2/4 trials" in text
+    assert "0.5  trial 7  x=0.5" in text
+    assert "▁█" in text
+
+
+def test_it_hears_of_changes() -> None:
+    view = live()
+    view.hear(started(0, 0.5))
+    view.hear(ended(0, "FAILED", None, "exit code 1"))
+    view.hear({"event": "trial_retried", "time": "t", "trial": 0, "state": "FAILED"})
+    assert "0/4 trials" in shown(view)
+    assert "failed" not in shown(view)
+    arrival = {"trial": 1, "value": 0.75, "parameters": {"x": 0.1}, "message": "imported from nni.json"}
+    view.hear({"event": "trial_imported", "time": "t", **arrival})
+    view.hear({"event": "experiment_updated", "time": "t", "maxTrialNumber": 9, "maxExperimentDuration": None})
+    text = shown(view)
+    assert "0/9 trials" in text, "what was imported was not run here"
+    assert "best  0.75  trial 1  x=0.1" in text
+
+
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False)), width=st.integers(1, 60))
+def test_a_sparkline_is_bounded_and_as_high_as_its_values(values: list[float], width: int) -> None:
+    drawn = sparkline(values, "utf-8", width)
+    count = min(len(values), width)
+    assert len(drawn) == (count if count > 1 else 0)
+    if drawn:
+        assert set(drawn) <= set("▁▂▃▄▅▆▇█")
+        rising = sparkline(sorted(values), "utf-8", width)
+        assert sorted(rising) == list(rising)
+        if rising[0] != rising[-1]:
+            assert (rising[0], rising[-1]) == ("▁", "█")
+
+
+def test_what_changes_is_said_in_a_line() -> None:
+    assert line_of({"event": "trial_retried", "time": "t", "trial": 3, "state": "FAILED"}) == (
+        "trial 3 runs again; it was FAILED"
+    )
+    assert line_of(
+        {"event": "trial_imported", "time": "t", "trial": 4, "value": 0.5, "message": "imported from f"}
+    ) == ("trial 4 imported from f: 0.5")
+    assert line_of({"event": "experiment_updated", "time": "t", "trialConcurrency": 2, "maxTrialNumber": None}) == (
+        "limits updated: trialConcurrency 2, maxTrialNumber none"
+    )
 
 
 def test_words() -> None:

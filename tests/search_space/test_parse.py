@@ -58,6 +58,14 @@ MISTAKES = [
     ),
     ('{"_type": "choice", "_value": [{"a": 1}]}', "1:38: x/#0: given a nested option without _name", 'add "_name"'),
     ('{"_type": "choice", "_value": [{"name": "a"}]}', "1:39: x/#0: given a nested option", "did you mean _name"),
+    ('{"_type": "choice", "_value": [{"a": 1}, "b"]}', "1:38: x/#0: given a nested option", 'add "_name"'),
+    ('{"_type": "choice", "_value": [{"_name": "b"}, {"a": 1}]}', "1:54: x/#1: given a nested option", "_name"),
+    (
+        '{"_type": "choice", "_value": [{"_name": "b"}, {"a": {"_type": "uniform", "_value": [0, 1]}}]}',
+        "1:54: x/#1: given a nested option without _name",
+        "",
+    ),
+    ('{"_type": "choice", "_value": [{"a": 1}, {"a": 1.0}]}', "given the same option a table as on line 1", ""),
     ('{"_type": "choice", "_value": [{"_name": 1}]}', "1:48: x/#0: given _name 1; expected a string", "in quotes"),
     (
         '{"_type": "choice", "_value": [{"_name": "a", "b": 3}]}',
@@ -126,6 +134,8 @@ def test_plain_data_must_be_finite(value: float) -> None:
         space_from_plain({"x": {"_type": "uniform", "_value": [0, value]}})
     with pytest.raises(ConfigError, match="expected a finite number"):
         space_from_plain({"x": {"_type": "choice", "_value": [value]}})
+    with pytest.raises(ConfigError, match="expected a finite number"):
+        space_from_plain({"x": {"_type": "choice", "_value": [{"a": [value]}, {"a": 1}]}})
 
 
 def test_every_type_is_read() -> None:
@@ -135,6 +145,26 @@ def test_every_type_is_read() -> None:
     assert members["qloguniform"] == Uniform(1, 100, log=True, q=3)
     assert members["qlognormal"] == Normal(1, 1, log=True, q=0.25)
     assert [member.kind for member in members.values()] == list(members)
+
+
+def test_tables_of_values_are_options() -> None:
+    values: list[Any] = [{"lr": 0.1, "sizes": [1, {"a": None}]}, {"lr": True}, {"lr": 1}, {}]
+    space = space_from_plain({"x": {"_type": "choice", "_value": values}})
+    assert space.members["x"] == Choice(tuple(Constant(value) for value in values))
+
+
+@pytest.mark.parametrize(
+    "forgetful",
+    [
+        {"lr": {"_type": "uniform", "_value": [0, 1]}},
+        {"lr": {"_typ": "uniform", "_value": [0, 1]}},
+        {"inner": {"_name": "a"}},
+        {"list": [{"_type": "choice", "_value": [1]}]},
+    ],
+)
+def test_a_definition_among_tables_means_a_name_was_forgotten(forgetful: Any) -> None:
+    with pytest.raises(ConfigError, match="x/#1: given a nested option without _name"):
+        space_from_plain({"x": {"_type": "choice", "_value": [{"lr": 1}, forgetful]}})
 
 
 def test_choices_nest_to_any_depth() -> None:

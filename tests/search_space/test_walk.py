@@ -144,3 +144,12 @@ def test_importing_it_costs_little() -> None:
     code = "import sys, autoprune.search_space; print([m for m in ('numpy', 'pydantic', 'optuna') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tables_of_values_are_told_apart_as_json_does() -> None:
+    values: list[Any] = [{"a": 1}, {"a": True}, {"a": 1, "b": [2]}, {}]
+    space = space_from_plain({"x": {"_type": "choice", "_value": values}})
+    assert [flatten(space, {"x": value})["x"] for value in values] == [0, 1, 2, 3]
+    assert flatten(space, {"x": {"a": 1.0}}) == {"x": 0}
+    with pytest.raises(ConfigError, match="expected one of"):
+        flatten(space, {"x": {"a": 2}})

@@ -136,7 +136,7 @@ def test_reports_and_curves_keep_their_order(sample: Sample) -> None:
 def test_finish_order_counts_the_finished(sample: Sample) -> None:
     with sample.store.read() as tx:
         orders = {trial.number: trial.finish_order for trial in trials.all(tx, sample.id)}
-        assert trials.finished(tx, sample.id) == 7
+        assert trials.next_order(tx, sample.id) == 7
     assert orders == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: None, 8: None}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from autoprune.records import History, OptimizeMode, Parameters, Proposal, Trial, TrialState
 from autoprune.search_space import Space
-from autoprune.tuners import Tuner, tuners
+from autoprune.tuners import Tuner, make_tuner, tuners
 
 Make = Callable[[Space, OptimizeMode, int], Tuner]
 Objective = Callable[[Parameters], float]
@@ -22,9 +22,19 @@ def maker(name: str, **class_args: Any) -> Make:
     plugin = tuners.get(name)
 
     def make(space: Space, mode: OptimizeMode, seed: int) -> Tuner:
-        return plugin(space, plugin.Args.model_validate({"optimize_mode": mode, **class_args}), seed)
+        return make_tuner(plugin, space, plugin.Args.model_validate({"optimize_mode": mode, **class_args}), seed)
 
     return make
+
+
+def brief(name: str) -> dict[str, Any]:
+    """Arguments under which a tuner leaves its first generation within a short search."""
+    return {"population_size": 6} if "population_size" in tuners.get(name).Args.model_fields else {}
+
+
+def flattening(name: str) -> bool:
+    """Whether `flatten` makes a difference to a tuner."""
+    return "flatten" in tuners.get(name).Args.model_fields
 
 
 @dataclass(frozen=True)
@@ -107,12 +117,11 @@ def allocation(parameters: Parameters) -> float:
     return bias + math.fsum((method[f"conv{layer}"] - 0.3 - 0.1 * layer) ** 2 for layer in range(4))
 
 
-ALLOCATION = {
-    "method": {
-        "_type": "choice",
-        "_value": [
-            {"_name": name, **{f"conv{layer}": {"_type": "uniform", "_value": [0.1, 0.9]} for layer in range(4)}}
-            for name in ("level", "agp", "l1")
-        ],
-    }
-}
+def layers(count: int) -> dict[str, Any]:
+    """A method, and under each the sparsities of so many layers."""
+    sparsity = {"_type": "uniform", "_value": [0.1, 0.9]}
+    options = [{"_name": name, **{f"conv{i}": sparsity for i in range(count)}} for name in ("level", "agp", "l1")]
+    return {"method": {"_type": "choice", "_value": options}}
+
+
+ALLOCATION = layers(4)

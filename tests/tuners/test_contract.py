@@ -8,6 +8,7 @@ import random
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,24 @@ from hypothesis import strategies as st
 from sample_spaces import SPACES, spaces
 
 from autoprune.records import History, OptimizeMode, Trial, TrialState
-from autoprune.search_space import Space, flatten, space_from_plain
-from autoprune.tuners import Tuner, tuners
+from autoprune.search_space import Space, flatten, sample, space_from_plain
+from autoprune.tuners import Tuner, check_space, tuners
 from autoprune.tuners._custom import load_custom
+from autoprune.tuners._flat import FlatTuner
 
-from .simulated_search import ALLOCATION, Make, allocation, any_objective, best, maker, proposals, search
+from .simulated_search import (
+    ALLOCATION,
+    Make,
+    allocation,
+    any_objective,
+    best,
+    brief,
+    flattening,
+    layers,
+    maker,
+    proposals,
+    search,
+)
 
 HERE = Path(__file__).parent
 MAXIMIZE, MINIMIZE = OptimizeMode.MAXIMIZE, OptimizeMode.MINIMIZE
@@ -37,16 +51,34 @@ def custom(class_name: str, **class_args: Any) -> Make:
     return make
 
 
-MAKERS: dict[str, Make] = {name: maker(name) for name in tuners.names()} | {
+def searches_anything(name: str) -> bool:
+    """Whether this tuner takes more than spaces of a form of its own."""
+    plugin, space = tuners.get(name), space_from_plain(SPACES["seed"])
+    return check_space(plugin, space, plugin.Args.model_validate({})) is None
+
+
+NAMED = [name for name in tuners.names() if searches_anything(name)]
+FLATTENED = {f"{name}, flattened": name for name in NAMED if flattening(name)}
+PLUGINS: dict[str, Make] = {name: maker(name, **brief(name)) for name in NAMED} | {
+    title: maker(name, **brief(name), flatten=True) for title, name in FLATTENED.items()
+}
+MAKERS: dict[str, Make] = PLUGINS | {
     "NNI-style class": custom("contract_tuners.NNIStyle", repeat=0.8),
     "bare NNI-style class": custom("contract_tuners.Bare"),
     "subclass": custom("contract_tuners.Own", offset=3),
     "NSGAIISampler": custom("optuna.samplers.NSGAIISampler", population_size=4),
     "QMCSampler": custom("optuna.samplers.QMCSampler", scramble=True),
 }
+LONG = ("GP",)
+"""Tuners that take tenths of a second for an answer."""
 
 
-@pytest.fixture(params=MAKERS)
+def sparing(titles: Iterable[str]) -> list[Any]:
+    """Parameters of tests, of which those that take long wait for `make test-slow`."""
+    return [pytest.param(title, marks=pytest.mark.slow) if title in LONG else title for title in titles]
+
+
+@pytest.fixture(params=sparing(MAKERS))
 def make(request: pytest.FixtureRequest) -> Make:
     return MAKERS[request.param]
 
@@ -64,12 +96,12 @@ def test_parameters_are_of_the_space_and_json(make: Make, space: Space) -> None:
             flatten(space, ask.proposal.parameters)
 
 
-@pytest.mark.parametrize("name", tuners.names())
+@pytest.mark.parametrize("title", sparing(PLUGINS))
 @settings(max_examples=20, deadline=None)
 @given(plain=spaces, seed=st.integers(0, 2**31))
-def test_parameters_are_of_any_space(name: str, plain: Any, seed: int) -> None:
+def test_parameters_are_of_any_space(title: str, plain: Any, seed: int) -> None:
     space = space_from_plain(plain)
-    for ask in search(maker(name)(space, MAXIMIZE, seed), 18):
+    for ask in search(PLUGINS[title](space, MAXIMIZE, seed), 18):
         if ask.proposal:
             flatten(space, ask.proposal.parameters)
 
@@ -94,7 +126,8 @@ def test_asking_again_gives_the_same_answer(make: Make) -> None:
 def test_seeds_make_a_difference(make: Make) -> None:
     space = space_from_plain(SPACES["every type"])
     one, other = make(space, MAXIMIZE, 1), make(space, MAXIMIZE, 2)
-    assert (proposals(search(one, SMALL)) != proposals(search(other, SMALL))) == one.seeded
+    seeded = one.inner.seeded if isinstance(one, FlatTuner) else one.seeded
+    assert (proposals(search(one, SMALL)) != proposals(search(other, SMALL))) == seeded
 
 
 def test_maximizing_mirrors_minimizing(make: Make, space: Space) -> None:
@@ -142,17 +175,18 @@ def test_it_leaves_global_generators_to_others(make: Make) -> None:
     assert sequences[0] == sequences[1]
 
 
-@pytest.mark.parametrize("name", tuners.names())
-def test_a_named_tuner_does_not_touch_global_generators(name: str) -> None:
+@pytest.mark.parametrize("title", sparing(PLUGINS))
+def test_a_named_tuner_does_not_touch_global_generators(title: str) -> None:
     random.seed(5)
     np.random.seed(5)
     before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
-    search(maker(name)(space_from_plain(SPACES["seed"]), MAXIMIZE, 1), SMALL)
+    search(PLUGINS[title](space_from_plain(SPACES["seed"]), MAXIMIZE, 1), SMALL)
     assert before == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("name", [name for name in tuners.names() if tuners.get(name).seeded and name != "Random"])
-def test_learning_is_ahead_of_random(name: str) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("title", sparing(t for t in PLUGINS if tuners.get(FLATTENED.get(t, t)).learns))
+def test_learning_is_ahead_of_random(title: str) -> None:
     """By the median of the best losses of twelve searches, 60 trials each."""
     space = space_from_plain(ALLOCATION)
 
@@ -162,32 +196,64 @@ def test_learning_is_ahead_of_random(name: str) -> None:
         ]
         return statistics.median(best(asked, allocation) for asked in searches)
 
-    assert median(maker(name)) < median(maker("Random"))
+    assert median(PLUGINS[title]) < median(maker("Random"))
+
+
+@pytest.mark.parametrize("title", sparing(PLUGINS))
+def test_a_choice_and_fifty_parameters(title: str) -> None:
+    space = space_from_plain(layers(50))
+    for ask in search(PLUGINS[title](space, MAXIMIZE, 1), SMALL):
+        assert ask.proposal is not None
+        assert len(flatten(space, ask.proposal.parameters)) == 51
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", PLUGINS)
+def test_ten_thousand_trials(title: str) -> None:
+    """Of which some are the tuner's own, with the state it gave them."""
+    space, generator = space_from_plain(layers(50)), random.Random(0)
+    tuner = PLUGINS[title](space, MAXIMIZE, 1)
+    states = [ask.proposal and ask.proposal.state for ask in search(tuner, SMALL, rough=False)]
+    finished = []
+    for number in range(10_000):
+        parameters = sample(space, generator)
+        value = any_objective(parameters)
+        own = states[number % 5] if number % 2 else None
+        finished.append(Trial(number, TrialState.SUCCEEDED, parameters, value, {"default": value}, tuner_state=own))
+    proposal = PLUGINS[title](space, MAXIMIZE, 1).ask(10_000, History(finished))
+    assert proposal is not None
+    flatten(space, proposal.parameters)
 
 
 SEQUENCES = """
 import json, sys
 sys.path[:0] = {path!r}
 from sample_spaces import SPACES
-from simulated_search import maker, proposals, search
+from simulated_search import brief, maker, proposals, search
 from autoprune.records import OptimizeMode
 from autoprune.search_space import space_from_plain
 from autoprune.tuners import tuners
 
-names = tuners.names()
+tuners.names()
 light = [module for module in ("torch", "optuna", "hyperopt", "numpy", "scipy") if module in sys.modules]
-found = {{
-    name: [[p.parameters if p else None for p in proposals(search(maker(name)(space_from_plain(plain), mode, 1), 20))]
-           for plain in SPACES.values() for mode in OptimizeMode]
-    for name in names
-}}
-print(json.dumps([found, light, "torch" in sys.modules]))
+
+def sequence(name, plain, mode):
+    asked = search(maker(name, **brief(name))(space_from_plain(plain), mode, 1), 20)
+    return [proposal.parameters if proposal else None for proposal in proposals(asked)]
+
+found, before_torch = {{}}, []
+for name in {names!r}:
+    tried = [SPACES["seed"]] if name in {long!r} else SPACES.values()
+    found[name] = [sequence(name, plain, mode) for plain in tried for mode in OptimizeMode]
+    before_torch += [name] if "torch" not in sys.modules else []
+print(json.dumps([found, light, before_torch]))
 """
 
 
 def test_processes_agree_and_stay_light() -> None:
-    """A sequence does not depend on the hash seed; naming the tuners imports no optimiser, and asking no torch."""
-    code = SEQUENCES.format(path=[str(HERE), str(HERE.parent)])
+    """A sequence does not depend on the hash seed; naming the tuners imports no optimiser, and only GP needs torch."""
+    names = sorted(NAMED, key=lambda name: name == "GP")
+    code = SEQUENCES.format(path=[str(HERE), str(HERE.parent)], names=names, long=LONG)
     runs = [
         subprocess.run(
             [sys.executable, "-c", code],
@@ -199,10 +265,10 @@ def test_processes_agree_and_stay_light() -> None:
         for seed in ("1", "2")
     ]
     assert all(run.stderr == "" for run in runs)
-    (one, light, torch), (other, _, _) = (json.loads(run.stdout) for run in runs)
+    (one, light, before_torch), (other, _, _) = (json.loads(run.stdout) for run in runs)
     assert one == other
     assert light == []
-    assert not torch
+    assert before_torch == names[:-1]
 
 
 def test_any_objective_tells_parameters_apart() -> None:

@@ -14,6 +14,7 @@ from sample_spaces import SPACES
 from autoprune.records import History, OptimizeMode, Trial, TrialState
 from autoprune.search_space import Space, sample, space_from_plain
 from autoprune.tuners import tpe
+from autoprune.tuners._optuna import chosen
 
 from .simulated_search import ALLOCATION, any_objective, maker, proposals, search
 
@@ -27,18 +28,20 @@ def sampled(space: Space, count: int) -> list[Trial]:
 
 
 def test_the_best_and_the_newest_are_seen() -> None:
-    known = [(trial, trial.value or 0.0) for trial in sampled(SPACE, 1000)]
-    seen = tpe.chosen(known)
+    known = [(trial, (trial.value or 0.0,)) for trial in sampled(SPACE, 1000)]
+    seen = chosen(known, tpe.BEST, tpe.NEWEST)
     assert len(seen) == tpe.BEST + tpe.NEWEST
     assert seen[-tpe.NEWEST :] == known[-tpe.NEWEST :]
     assert sorted(seen, key=lambda pair: pair[0].number) == seen
-    assert sorted(loss for _, loss in seen)[:25] == sorted(loss for _, loss in known)[:25]
+    assert sorted(losses for _, losses in seen)[:25] == sorted(losses for _, losses in known)[:25]
 
 
 def test_a_stopped_trial_is_never_among_the_best() -> None:
-    known = [(trial, trial.value or 0.0) for trial in sampled(SPACE, 1000)]
-    known[3] = (replace(known[3][0], state=TrialState.EARLY_STOPPED), -1.0)
-    assert known[3] not in tpe.chosen(known)
+    known = [(trial, (trial.value or 0.0,)) for trial in sampled(SPACE, 1000)]
+    known[3] = (replace(known[3][0], state=TrialState.EARLY_STOPPED), (-1.0,))
+    assert known[3] not in chosen(known, tpe.BEST, tpe.NEWEST)
+    known = [(replace(trial, state=TrialState.EARLY_STOPPED), losses) for trial, losses in known]
+    assert len(chosen(known, tpe.BEST, tpe.NEWEST)) == tpe.BEST + tpe.NEWEST
 
 
 def test_at_most_400_are_seen_at_any_count(monkeypatch: pytest.MonkeyPatch) -> None:

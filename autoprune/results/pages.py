@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from autoprune.results import MAX_PAGE
 from autoprune.results.models import Page
+from autoprune.results.reader import MAX_PAGE
 
 T = TypeVar("T")
 

@@ -1,0 +1,55 @@
+"""What tuners share that think in generations: which trials make up each, read off the history.
+
+A proposal notes its generation. The first `size` trials of a generation to finish make it up, whatever came of them,
+so neither failures nor trials that run for long hold the search up; the others of that generation come too late.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from autoprune.records import History, Trial
+from autoprune.search_space import Space
+from autoprune.tuners.base import Tuner, TunerArgs
+
+
+class GenerationTuner(Tuner):
+    """Subclass, give it a `size`, write `close`; `ask` calls `learn` first, and notes `generation` in its state."""
+
+    def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
+        super().__init__(space, args, seed)
+        self.generation = 0
+        self._members: list[Trial] = []
+        self._seen = 0
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many trials make up the present generation."""
+
+    @abstractmethod
+    def close(self, members: Sequence[Trial]) -> None:
+        """Learn from a complete generation, its trials in the order they finished."""
+
+    def stranger(self, trial: Trial) -> None:
+        """Learn from a trial that came from elsewhere; nothing, unless a subclass knows how."""
+
+    def learn(self, history: History) -> None:
+        """Take in what has finished since the last time."""
+        for trial in history.finished[self._seen :]:
+            generation = _generation(trial)
+            if generation is None:
+                self.stranger(trial)
+            elif generation == self.generation:
+                self._members.append(trial)
+            if len(self._members) == self.size:
+                self.close(self._members)
+                self.generation += 1
+                self._members = []
+        self._seen = len(history.finished)
+
+
+def _generation(trial: Trial) -> int | None:
+    state = trial.tuner_state
+    return int(state["generation"]) if isinstance(state, Mapping) and "generation" in state else None
