@@ -14,8 +14,9 @@ from typing import Any
 import optuna
 import pytest
 
+from autoprune.manager.launch import detach
 from autoprune.records import timestamp
-from autoprune.store import Store, Workspace, commands, trials
+from autoprune.store import Store, Workspace, commands, experiments, trials
 
 from .conftest import Autoprune
 
@@ -75,9 +76,7 @@ def states(autoprune: Autoprune) -> list[str]:
     return [trial["state"] for trial in trials_of(autoprune)]
 
 
-def test_a_running_experiment_is_updated(
-    detached: Callable[..., str], autoprune: Autoprune, tmp_path: Path, config: Callable[..., Path]
-) -> None:
+def test_a_running_experiment_is_updated(detached: Callable[..., str], autoprune: Autoprune, tmp_path: Path) -> None:
     id = detached(maxTrialNumber=2)
     wait_for(lambda: states(autoprune) == ["FAILED", "RUNNING"])
     assert said(autoprune, "update", "--max-trials", "4", "--concurrency", "3") == (
@@ -275,7 +274,9 @@ def test_kill_9_leaves_a_change_made_and_answered_or_neither(
         assert [trial.number for trial in every] == list(range(len(every)))
         assert sum(again) == attempts - 1
         assert json.loads(autoprune("status", "--json").stdout)["limits"]["maxTrialNumber"] == raised
-        resume_in_the_background(autoprune, workspace, id)
+        with store.read() as tx:
+            experiment = experiments.get(tx, id)
+        detach(experiment, workspace, port=None)
         wait_for(lambda: states(autoprune)[0] == "FAILED" and "RUNNING" in states(autoprune))
     store.close()
     (tmp_path / "mended").touch()
@@ -285,17 +286,6 @@ def test_kill_9_leaves_a_change_made_and_answered_or_neither(
     assert sum(not trial["attempts"] for trial in found) == imported
     assert sum(trial["attempts"] > 0 for trial in found) == raised
     assert found[0]["attempts"] >= attempts, "one that was killed runs again of itself"
-
-
-def resume_in_the_background(autoprune: Autoprune, workspace: Workspace, id: str) -> None:
-    from autoprune.manager.launch import detach
-    from autoprune.store import experiments
-
-    store = workspace.open()
-    with store.read() as tx:
-        experiment = experiments.get(tx, id)
-    store.close()
-    detach(experiment, workspace, port=None)
 
 
 def test_new_commands_have_examples(autoprune: Autoprune) -> None:
