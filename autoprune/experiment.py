@@ -95,6 +95,11 @@ class Experiment:
         while self._place.locked(stored.id) and self.status.state is not ExperimentState.RUNNING:
             time.sleep(_POLL_SECONDS)
 
+    def resume(self, on_event: Callable[[dict[str, Any]], None] | None = None) -> ExperimentDetail:
+        """`run`, for an experiment that has begun; UsageError for one that has not."""
+        _ = self.id
+        return self.run(on_event)
+
     def stop(self) -> None:
         """End it, whoever runs it, and wait until all its processes are gone; `run` and `start` go on with it.
 

@@ -178,10 +178,12 @@ def test_run_again_goes_on_and_a_finished_one_stays_as_it_is() -> None:
     ended = [trial.number for trial in experiment.trials(states=[TrialState.SUCCEEDED])]
     assert len(ended) < 3
     events: list[str] = []
-    done = experiment.run(on_event=lambda event: events.append(event["event"]))
+    done = experiment.resume(on_event=lambda event: events.append(event["event"]))
     assert events[0] == "experiment_resumed"
     assert (done.state, done.trials) == (ExperimentState.DONE, {TrialState.SUCCEEDED: 3})
     assert experiment.run() == done
+    with pytest.raises(UsageError, match="has not begun"):
+        autoprune.Experiment(CONFIG).resume()
     experiment.start()
     assert experiment.wait() == done
 

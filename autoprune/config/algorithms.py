@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,15 +65,21 @@ def _plugin(draft: Draft, section: str, registry: Registry[T], gone: Mapping[str
     node = draft.found[path].node
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         return None
-    try:
-        plugin = registry.get(node.value)
-    except NotFoundError:
+    plugin = _named_so(registry, node.value) or _named_so(registry, fold(node.value).removesuffix(section))
+    if plugin is None:
         names = registry.names()
         remedy = gone.get(fold(node.value)) or did_you_mean(node.value, names)
         draft.complain(path, f"one of {', '.join(names)}", "" if remedy.startswith("valid:") else remedy)
         return None
     _set(draft, path, Scalar(plugin.__dict__["name"], node.mark), replace=True)
     return plugin
+
+
+def _named_so(registry: Registry[T], name: str) -> type[T] | None:
+    """NNI ends some names with the word for what they name, as in GPTuner, so this is asked with and without it."""
+    with contextlib.suppress(NotFoundError):
+        return registry.get(name)
+    return None
 
 
 def _check_args(draft: Draft, section: str, owner: str, model: type[BaseModel]) -> BaseModel | None:

@@ -299,3 +299,15 @@ def test_importing_is_quick_and_light() -> None:
     heavy = "{'torch', 'optuna', 'hyperopt', 'numpy', 'sqlalchemy'}"
     code = f"import sys, autoprune.config; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "name"),
+    [("tuner", "GPTuner", "GP"), ("tuner", "tpe_tuner", "TPE"), ("assessor", "Threshold_Assessor", "Threshold")],
+)
+def test_the_word_at_the_end_of_a_name_is_optional(write: Write, section: str, given: str, name: str) -> None:
+    arguments = {"tuner": "{}", "assessor": "{lower: 0.1}"}[section]
+    text = (
+        f"searchSpaceFile: search_space.json\ntrialCommand: x\n{section}: {{name: {given}, classArgs: {arguments}}}\n"
+    )
+    assert getattr(load(write(text)).config, section).name == name
