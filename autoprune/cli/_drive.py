@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from autoprune.cli._live import Live
     from autoprune.manager.journal import Listener
     from autoprune.records import Trial
+    from autoprune.results.models import Trial as TrialModel
     from autoprune.store import Experiment, Store, Workspace
+
+_MOST_NUMBERS = 10
 
 
 def drive_and_show(
@@ -114,6 +117,9 @@ def _best(experiment: Experiment, store: Store) -> Trial | None:
 
 
 def _say_the_end(experiment: Experiment, place: Workspace, store: Store, message: str) -> None:
+    from autoprune.results import Results
+    from autoprune.results.reader import objectives
+
     best = _best(experiment, store)
     click.echo(f"{experiment.id}: {message}")
     if best is None:
@@ -122,4 +128,12 @@ def _say_the_end(experiment: Experiment, place: Workspace, store: Store, message
         others = {name: value for name, value in best.metrics.items() if name != "default"}
         extra = f" ({shorten(others)})" if others else ""
         click.echo(f"best: trial {best.number} with {number(best.value)}{extra}: {shorten(best.parameters, 300)}")
+        if len(objectives(experiment.config)) > 1:
+            front = Results(place, store).pareto(experiment.id).items
+            click.echo(f"that is by default alone; no other beats these in everything: {_numbers(front)}")
     click.echo(f"results: {place.folder(experiment.id)}, or: autoprune view --workspace {place.root}")
+
+
+def _numbers(trials: Sequence[TrialModel]) -> str:
+    shown = ", ".join(str(trial.number) for trial in trials[:_MOST_NUMBERS])
+    return f"trial{'s' if len(trials) > 1 else ''} {shown}{', ...' if len(trials) > _MOST_NUMBERS else ''}"

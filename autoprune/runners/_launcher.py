@@ -26,27 +26,52 @@ class Launcher:
         self._server: ForkServer | None = None
         self._stillborn = 0
         self._log = Path("/dev/null")
+        self._said: set[str] = set()
 
     def prepare(self, command: str, folder: Path, environment: Mapping[str, str], log: Path) -> None:
         """Start a server now, so that it is ready when the first trial is."""
         self._log = log
         script = as_script(command, folder, environment) if self._warm else None
         if script is not None and self._server is None:
-            self._server = ForkServer(script, folder, {**environment, **script.assignments}, log)
+            try:
+                self._server = ForkServer(script, folder, {**environment, **script.assignments}, log)
+            except OSError as error:
+                self._warn(f"no fork server can be started: {error}")
 
     def start(self, spec: TrialSpec, environment: Mapping[str, str], stdout: int, stderr: int) -> Process:
         """Raises OSError where nothing can be started."""
         environment = {**environment, "PWD": str(spec.code_directory.resolve())}
         script = as_script(spec.command, spec.code_directory, environment)
         environment |= script.assignments if script is not None else {}
-        server = self._living_server(script, spec, environment) if script is not None and self._warm else None
-        if script is not None and server is not None and server.fits(script, environment):
-            try:
-                return server.start(script, spec.code_directory, environment, stdout, stderr)
-            except ServerGoneError as error:
-                log.warning("the fork server has ended (%s); trial %d starts without it", error, spec.number)
+        if script is not None and self._warm:
+            warm = self._fork(script, spec, environment, stdout, stderr)
+            if warm is not None:
+                return warm
         words = ["/bin/sh", "-c", spec.command] if script is None else script.words
         return SpawnedProcess(words, spec.code_directory, environment, stdout, stderr)
+
+    def _fork(
+        self, script: Script, spec: TrialSpec, environment: Mapping[str, str], stdout: int, stderr: int
+    ) -> Process | None:
+        """A child of the server; None, with a warning, where there cannot be one."""
+        server = self._living_server(script, spec, environment)
+        if server is None:
+            return None
+        obstacle = server.obstacle(script, environment)
+        if obstacle:
+            self._warn(f"trials start without the fork server: {obstacle}")
+            return None
+        try:
+            return server.start(script, spec.code_directory, environment, stdout, stderr)
+        except ServerGoneError as error:
+            log.warning("the fork server has ended (%s); trial %d starts without it", error, spec.number)
+            return None
+
+    def _warn(self, message: str) -> None:
+        """Each thing once."""
+        if message not in self._said:
+            self._said.add(message)
+            log.warning(message)
 
     def close(self) -> None:
         if self._server is not None and self._server.alive:
@@ -59,7 +84,7 @@ class Launcher:
             self._server = None
             if self._stillborn >= MOST_STILLBORN:
                 self._warm = False
-                log.warning("no fork server can be started (see %s); trials start without one", self._log)
+                self._warn(f"no fork server can be started (see {self._log}); trials start without one")
                 return None
         if self._server is None:
             self._server = ForkServer(script, spec.code_directory, environment, self._log)

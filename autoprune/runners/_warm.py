@@ -7,7 +7,6 @@ before it leaves, so that the end of one that outlives the server is known, too,
 from __future__ import annotations
 
 import json
-import logging
 import os
 import select
 import socket
@@ -27,12 +26,10 @@ from autoprune.runners._libraries import libraries
 from autoprune.runners._spawn import exit_of, open_pidfd
 from autoprune.runners.base import read_exit
 
-log = logging.getLogger(__name__)
-
 PATIENCE = 5.0
 """Seconds that a trial waits for a server that is still importing; after that it starts without it."""
 _ANSWER_SECONDS = 30.0
-_START = ("import sys; sys.path[:] = filter(None, sys.path); from autoprune.runners._fork_server import main; main()",)
+_START = "import sys; sys.path[:] = filter(None, sys.path); from autoprune.runners._fork_server import main; main()"
 
 
 class ServerGoneError(Exception):
@@ -83,7 +80,7 @@ class ForkServer:
         self.alive = True
         with theirs, log_file.open("ab") as output:
             self._popen = subprocess.Popen(
-                [sys.executable, "-c", *_START, str(theirs.fileno())],
+                [sys.executable, "-c", _START, str(theirs.fileno())],
                 cwd=folder,
                 env=_roomy(environment),
                 stdin=subprocess.DEVNULL,
@@ -103,15 +100,24 @@ class ForkServer:
         """Whether it has, or had, imported all there is."""
         return self._modules is not None
 
-    def fits(self, script: Script, environment: Mapping[str, str]) -> bool:
-        """Whether a child would be what a fresh interpreter is. Waits, once, for a server that is still importing."""
+    def obstacle(self, script: Script, environment: Mapping[str, str]) -> str:
+        """Why a child would not be what a fresh interpreter is; empty when it would. Waits, once, for a server that is
+        still importing."""
         while self.alive and not self.ready and (left := self._patient_until - time.monotonic()) > 0:
             select.select([self._socket], [], [], left)
             self.listen()
-        if not self.alive or self._modules is None or self._threads > 1:
-            return False
-        beside = {entry.name.split(".")[0] for entry in script.path.parent.iterdir()}
-        return starts_alike(environment, self._environment) and not beside & self._modules
+        if not self.alive:
+            return "it ended while it imported libraries"
+        if self._modules is None:
+            return "it is still importing libraries; later ones will have it"
+        if self._threads > 1:
+            return "the libraries that it imports start threads of their own"
+        hidden = self._modules & {entry.name.split(".")[0] for entry in script.path.parent.iterdir()}
+        if hidden:
+            return f"{', '.join(sorted(hidden))} beside the script would hide what it has imported"
+        if not starts_alike(environment, self._environment):
+            return "the trial's environment changes how an interpreter starts"
+        return ""
 
     def start(
         self, script: Script, folder: Path, environment: Mapping[str, str], stdout: int, stderr: int
@@ -183,8 +189,6 @@ class ForkServer:
             self._exits[message["ended"]] = exit_of(message["status"])
         elif "ready" in message:
             self._modules, self._threads = frozenset(message["modules"]), message["threads"]
-            if self._threads > 1:
-                log.warning("trials start without a fork server: the libraries they import start threads of their own")
         return message
 
 

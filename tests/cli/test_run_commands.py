@@ -51,6 +51,31 @@ def test_quiet_says_how_it_ended(config: Callable[..., Path], autoprune: Autopru
     assert "best: trial" in result.stdout
 
 
+def test_the_end_names_the_trials_that_no_other_beats(config: Callable[..., Path], autoprune: Autoprune) -> None:
+    script = """
+        import autoprune
+        x = autoprune.get_parameters()["x"]
+        autoprune.report_final_result({"default": x, "cost": x, "waste": 1.0})
+        """
+    tuner = {"name": "TPE", "classArgs": {"seed": 1, "objectives": {"cost": "minimize"}}}
+    result = autoprune("run", str(config(script, tuner=tuner)), "--no-server", "--quiet")
+    assert result.returncode == 0
+    _, best, front, _ = result.stdout.splitlines()
+    assert best.startswith("best: trial ")
+    assert front.startswith("that is by default alone; no other beats these in everything: trials ")
+    assert sorted(front.rpartition("trials ")[2].split(", ")) == ["0", "1", "2"]
+
+
+def test_run_without_a_fork_server(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:
+    """What a trial finds is the same; only the server's log is not there."""
+    for warm in (True, False):
+        flag = f"trainingService.warmStart={str(warm).lower()}"
+        assert autoprune("run", str(config()), "--no-server", "--quiet", "--set", flag).returncode == 0
+        found = list((tmp_path / "autoprune-experiments").glob("*/fork-server.log"))
+        assert len(found) == 1
+        assert found[0].read_text() == ""
+
+
 def test_every_run_is_a_new_experiment(config: Callable[..., Path], autoprune: Autoprune) -> None:
     for _ in range(2):
         assert autoprune("run", str(config()), "--quiet", "--no-server").returncode == 0

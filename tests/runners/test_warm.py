@@ -292,12 +292,18 @@ def test_libraries_are_read_from_the_script_and_what_lies_beside_it(tmp_path: Pa
     assert libraries(tmp_path / "broken.py") == libraries(tmp_path / "absent.py") == []
 
 
-def test_a_module_that_hides_a_library_is_found_as_ever(tmp_path: Path, warm: Bench) -> None:
+def test_a_module_that_hides_a_library_is_found_as_ever(
+    tmp_path: Path, warm: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "numpy.py").write_text("print('mine')\n")
-    exit, stdout, _ = warm.run(code, "import numpy\n")
-    assert (exit, stdout) == (Exit(0), "mine\n")
+    for _ in range(2):
+        exit, stdout, _ = warm.run(code, "import numpy\n")
+        assert (exit, stdout) == (Exit(0), "mine\n")
+    assert caplog.messages == [
+        "trials start without the fork server: numpy beside the script would hide what it has imported"
+    ]
 
 
 def test_a_changed_script_and_module_are_read_anew(code: Path, warm: Bench) -> None:
@@ -422,6 +428,17 @@ def test_a_server_ends_with_its_runner_and_its_trials_do_not(code: Path, tmp_pat
     assert not lives(process)
     assert not lives(child)
     bench.runner.close()
+
+
+def test_libraries_that_start_threads_are_not_forked(
+    code: Path, warm: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = "import threading, time; threading.Thread(target=time.sleep, args=[1e6], daemon=True).start(); "
+    from autoprune.runners import _warm
+
+    monkeypatch.setattr(_warm, "_START", start + _warm._START)
+    assert warm.run(code, "print(1)\n") == (Exit(0), "1\n", "")
+    assert "start threads of their own" in caplog.text
 
 
 def test_warm_start_can_be_turned_off(code: Path, tmp_path: Path) -> None:
