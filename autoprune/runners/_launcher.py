@@ -53,13 +53,14 @@ class Launcher:
     def _fork(
         self, script: Script, spec: TrialSpec, environment: Mapping[str, str], stdout: int, stderr: int
     ) -> Process | None:
-        """A child of the server; None, with a warning, where there cannot be one."""
+        """A child of the server; None where there cannot be one, with a warning unless that will pass."""
         server = self._living_server(script, spec, environment)
         if server is None:
             return None
         obstacle = server.obstacle(script, environment)
         if obstacle:
-            self._warn(f"trials start without the fork server: {obstacle}")
+            if server.ready:
+                self._warn(f"trials start without the fork server: {obstacle}")
             return None
         try:
             return server.start(script, spec.code_directory, environment, stdout, stderr)

@@ -106,10 +106,8 @@ class ForkServer:
         while self.alive and not self.ready and (left := self._patient_until - time.monotonic()) > 0:
             select.select([self._socket], [], [], left)
             self.listen()
-        if not self.alive:
-            return "it ended while it imported libraries"
-        if self._modules is None:
-            return "it is still importing libraries; later ones will have it"
+        if not self.alive or self._modules is None:
+            return "it is not ready"
         if self._threads > 1:
             return "the libraries that it imports start threads of their own"
         hidden = self._modules & {entry.name.split(".")[0] for entry in script.path.parent.iterdir()}
