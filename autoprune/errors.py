@@ -103,8 +103,11 @@ class TrialError(AutopruneError):
 
 
 def nearest(name: str, valid: Sequence[str]) -> str | None:
-    """The valid name most like `name`, ignoring case, or None when nothing is close."""
+    """The valid name most like `name`, or the only one that begins with it, ignoring case; None when there is none."""
     folded = {candidate.casefold(): candidate for candidate in valid}
+    longer = [candidate for candidate in folded if name and candidate.startswith(name.casefold())]
+    if len(longer) == 1:
+        return folded[longer[0]]
     close = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return folded[close[0]] if close else None
 

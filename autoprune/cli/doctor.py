@@ -12,7 +12,7 @@ import click
 from autoprune.cli._common import examples, json_option, print_json, workspace_option
 
 if TYPE_CHECKING:
-    from autoprune.cli._checks import Finding
+    from autoprune.cli._checks import Finding, Level
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -38,8 +38,12 @@ def command(as_json: bool, workspace: Path | None) -> int:
     if as_json:
         print_json({"ok": not counts[Level.PROBLEM], "checks": [finding.to_json() for finding in found]})
     else:
-        click.echo(f"\n{counts[Level.PROBLEM]} problems, {counts[Level.WARNING]} warnings")
+        click.echo(f"\n{', '.join(_counted(counts[level], level) for level in (Level.PROBLEM, Level.WARNING))}")
     return 1 if counts[Level.PROBLEM] else 0
+
+
+def _counted(count: int, level: Level) -> str:
+    return f"{count} {level}{'' if count == 1 else 's'}"
 
 
 def _show(finding: Finding) -> None:

@@ -45,7 +45,7 @@ def command(id: str, file: Path, skip_misfits: bool, workspace: Path | None) -> 
         space = ExperimentConfig.from_json(experiment.config).space
         arrived = read_results(text, str(file), space, objectives(experiment.config), skip_misfits=skip_misfits)
         if known := arrived.known(existing):
-            note(f"warning: {known} of these trials were imported before, and will be there twice")
+            note(f"warning: {known} of these results are there already, and will be there twice")
         if arrived.left_out:
             note("\n  ".join([f"left out {len(arrived.left_out)} of the trials:", *arrived.left_out]))
         count = f"{len(arrived.trials)} trial{'' if len(arrived.trials) == 1 else 's'}"

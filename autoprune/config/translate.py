@@ -154,7 +154,9 @@ def suggest(spelling: str) -> str:
         if close := nearest(fold(key), list(names)):
             return _did_you_mean(names[close])
     if not section:
-        return "`autoprune schema` lists the fields"
+        sections = {_fold(path.split(".")[0]): path.split(".")[0] for path in _OFFERED.values() if "." in path}
+        close = nearest(fold(key), list(sections))
+        return _did_you_mean(sections[close]) if close else "`autoprune schema` lists the fields"
     return f"fields: {', '.join(dict.fromkeys(inside.values()))}"
 
 

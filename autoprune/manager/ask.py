@@ -31,10 +31,16 @@ def ask_manager(place: Workspace, store: Store, experiment: str, kind: str, data
             if command.answer:
                 raise UsageError(command.answer)
             return
-        if not place.locked(experiment):
+        if not place.locked(experiment) and not _is_done(store, id):
             raise UsageError(f"experiment {experiment} ended before it could {kind}")
         time.sleep(_POLL_SECONDS)
-    raise AutopruneError(f"the manager of {experiment} has not answered for {_PATIENCE:g} seconds")
+    raise AutopruneError(f"the manager of {experiment} has not answered for {_PATIENCE:g} seconds; it may still {kind}")
+
+
+def _is_done(store: Store, command: int) -> bool:
+    """Whether a manager answered; it does so before it lets go of the lock."""
+    with store.read() as tx:
+        return commands.get(tx, command).done is not None
 
 
 def change(place: Workspace, store: Store, experiment: str, kind: str, data: JSON) -> None:

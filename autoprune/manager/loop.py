@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -17,6 +18,7 @@ from autoprune.runners import Ended, Runner
 from autoprune.store import Command, Workspace
 
 STARTUP_FAILURES = 5
+_WORD = re.compile(r"\w")
 _ACTIVE_EVERY = 5.0
 
 
@@ -266,13 +268,16 @@ class Manager:
         self.advisor.tell({"do": "finished", "trial": asdict(trial)})
 
     def _count_silent_failure(self, running: _Running, exit: Exit | None, ending: Ending) -> None:
-        """Trials that fail one after the other without a word share a cause; more of them would not help."""
+        """Trials that fail one after the other without a word, or the wrong one, share a cause; more would not help."""
         if running.cut is not None or ending.state is TrialState.WAITING:
             return
-        self._silent_failures = 0 if running.reported else self._silent_failures + 1
+        lacking = ending.state is TrialState.INVALID and any(
+            name not in ending.metrics for name in self.config.objectives
+        )
+        self._silent_failures = 0 if running.reported and not lacking else self._silent_failures + 1
         if self._silent_failures == STARTUP_FAILURES and self._closing is None:
             message = (
-                f"{STARTUP_FAILURES} trials in a row ended without reporting anything; the last one, trial "
+                f"{STARTUP_FAILURES} trials in a row ended without reporting what is needed; the last one, trial "
                 f"{running.spec.number}: {ending.message} (see {running.spec.folder / STDERR})"
             )
             self._close(Outcome(ExperimentState.FAILED, 1, message), Cut.INTERRUPTED)
@@ -355,7 +360,7 @@ def last_line(spec: TrialSpec) -> str:
     try:
         with (spec.folder / STDERR).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if _WORD.search(line)]
     except OSError:
         return ""
-    return lines[-1][:300] if lines else ""
+    return lines[-1].strip(" |")[:300] if lines else ""

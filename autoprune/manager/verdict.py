@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from autoprune.errors import did_you_mean
+from autoprune.errors import nearest
 from autoprune.records import JSON, Exit, Metric, TrialState
 from autoprune.search_space.leaves import is_number
 
@@ -51,8 +51,8 @@ def conclude(
     """The ending of an attempt with this first final and last intermediate report.
 
     `reason` is the assessor's, `complaint` the last line of standard error, `objectives` what a final result has to
-    hold beside its default. A final report decides whatever came
-    after it; an attempt whose end nobody saw (`exit` is None) runs again unless it had one.
+    hold beside its default. A final report decides whatever came after it; an attempt whose end nobody saw (`exit` is
+    None) runs again unless it had one.
     """
     if final is not None:
         return _finished(final, exit, cut, objectives)
@@ -62,7 +62,7 @@ def conclude(
     if cut is not None:
         return Ending(_CUT_STATES[cut], message=cut.value)
     if exit is None:
-        return Ending(TrialState.WAITING, message="its manager died")
+        return Ending(TrialState.WAITING, message="nobody saw how it ended")
     if exit.ok:
         return Ending(TrialState.INVALID, message="it ended without a final result: call report_final_result once")
     return Ending(TrialState.FAILED, message=f"{describe(exit)}{': ' if complaint else ''}{complaint}")
@@ -84,7 +84,8 @@ def _missing(name: str, values: Mapping[str, JSON]) -> str:
     if name in values:
         return f"its final result has {name} {values[name]!r}; expected a finite number, since {name} is an objective"
     others = [other for other in values if other != "default"]
-    hint = f" ({did_you_mean(name, others)})" if others else ""
+    close = nearest(name, others)
+    hint = f" (did {close} mean {name}?)" if close else ""
     return f"its final result lacks {name}, which is an objective; it reported {', '.join(values)}{hint}"
 
 

@@ -20,7 +20,6 @@ from autoprune.results.export import FORMAT, VERSION
 from autoprune.results.models import clean
 from autoprune.search_space import Space, flatten
 from autoprune.search_space.leaves import is_number
-from autoprune.store import trials
 
 _EXPECTED = 'what `autoprune export --format json` writes, or NNI\'s [{"parameter": ..., "value": ...}]'
 
@@ -35,8 +34,9 @@ class Arrived:
     left_out: Sequence[str]
 
     def known(self, existing: Collection[Trial]) -> int:
-        """How many of these trials were imported before."""
-        seen = {_key(trial.parameters, trial.metrics) for trial in existing if trials.imported(trial)}
+        """How many of these results are there already."""
+        succeeded = (trial for trial in existing if trial.state is TrialState.SUCCEEDED)
+        seen = {_key(trial.parameters, trial.metrics) for trial in succeeded}
         return sum(_key(trial["parameters"], trial["metrics"]) in seen for trial in self.trials)
 
 

@@ -20,10 +20,13 @@ import signal
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+import threadpoolctl
 
 from autoprune.protocol import ATTEMPT_VARIABLE
 from autoprune.records import Exit
@@ -32,6 +35,7 @@ from autoprune.runners.base import write_exit
 PADDING = 4096
 _ENVIRONMENT_START, _ENVIRONMENT_END = 47, 48
 _FLUSH_FAILED = 120
+_TORCH_READS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def find_marker() -> Marker:
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(fields[_ENVIRONMENT_START]), int(fields[_ENVIRONMENT_END])
     name = f"{ATTEMPT_VARIABLE}=".encode()
-    return Marker(start + ctypes.string_at(start, end - start).index(name) + len(name), PADDING)
+    place = ctypes.string_at(start, end - start).rindex(name + b"x" * PADDING)
+    return Marker(start + place + len(name), PADDING)
 
 
 def become(marker: Marker, descriptors: list[int], inherited: list[int]) -> NoReturn:
@@ -76,6 +81,7 @@ def become(marker: Marker, descriptors: list[int], inherited: list[int]) -> NoRe
     marker.write(attempt)
     os.close(unmarked)
     os.chdir(request["folder"])
+    before = dict(os.environ)
     os.environ.clear()
     os.environ.update(request["environment"])
     if request["unbuffered"]:
@@ -86,10 +92,11 @@ def become(marker: Marker, descriptors: list[int], inherited: list[int]) -> NoRe
     if not sys.flags.safe_path:
         sys.path.insert(0, str(folder))
     _reseed()
-    _limit_threads(os.environ)
-    before = set(sys.modules)
+    _limit_threads(before, os.environ)
+    _forget_missing_folders()
+    known = set(sys.modules)
     code = _run(request["file"])
-    _leave(code, Path(attempt), [name for name in sys.modules if name not in before and _lies_in(name, folder)])
+    _leave(code, Path(attempt), [name for name in sys.modules if name not in known and _lies_in(name, folder)])
 
 
 def _unbuffered(stream: Any) -> io.TextIOWrapper:
@@ -106,12 +113,25 @@ def _reseed() -> None:
         sys.modules["torch"].default_generator.seed()
 
 
-def _limit_threads(environment: Mapping[str, str]) -> None:
-    """OpenMP has read its variable before the fork."""
-    count = environment.get("OMP_NUM_THREADS", "")
-    torch = sys.modules.get("torch")
-    if torch is not None and count.isdecimal() and int(count) and int(count) != torch.get_num_threads():
-        torch.set_num_threads(int(count))
+def _limit_threads(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Where a trial's share is not what it was when the server read it; OpenBLAS was told to start no threads."""
+    torch, share = sys.modules.get("torch"), _count(now, "MKL_NUM_THREADS") or _count(now, "OMP_NUM_THREADS")
+    if torch is not None and share and any(before.get(name) != now.get(name) for name in _TORCH_READS):
+        torch.set_num_threads(share)
+    share = _count(now, "OPENBLAS_NUM_THREADS")
+    if "numpy" in sys.modules and share > 1:
+        threadpoolctl.threadpool_limits(share, user_api="blas")
+
+
+def _count(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    return int(value) if value.isdecimal() else 0
+
+
+def _forget_missing_folders() -> None:
+    """A folder of the path that was not there when the server looked may be there now."""
+    for path in [path for path, finder in sys.path_importer_cache.items() if finder is None]:
+        del sys.path_importer_cache[path]
 
 
 def _run(path: str) -> int:
@@ -174,15 +194,18 @@ def _leave(code: int, attempt: Path, modules: list[str]) -> NoReturn:
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
-    write_exit(attempt, Exit(code))
+    if os.getpid() == os.getsid(0):
+        write_exit(attempt, Exit(code))
     os._exit(code)
 
 
 def _forget(modules: list[str]) -> None:
     """Let go of what modules hold, so that it is finished: `__del__` is called, and files are flushed, those that
-    libraries hold as well."""
-    for name in modules:
-        vars(sys.modules.pop(name)).clear()
+    libraries hold as well. A module goes as a whole; one that something still refers to is emptied after the others."""
+    left = [weakref.ref(sys.modules.pop(name)) for name in modules]
+    gc.collect()
+    for module in filter(None, (reference() for reference in left)):
+        vars(module).clear()
     gc.collect()
     for file in gc.get_objects():
         if type(file) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
@@ -197,7 +220,7 @@ def _lies_in(name: str, folder: Path) -> bool:
 
 
 def _flush() -> bool:
-    """Both streams; whether nothing was lost."""
+    """Both streams; whether nothing of standard output was lost, which is what an interpreter's exit code tells."""
     flushed = True
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -34,9 +34,9 @@ REQUEST_DESCRIPTORS = 4
 def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     names = json.loads(connection.recv(1 << 16))
-    _send(connection, {"ready": True, **_preload(names)})
     marker = _fork_child.find_marker()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _send(connection, {"ready": True, **_preload(names)})
         _serve(connection, marker)
     os._exit(0)
 
@@ -72,7 +72,7 @@ def _serve(connection: socket.socket, marker: _fork_child.Marker) -> None:
                 _reap(connection)
             if connection.fileno() in ready:
                 _, descriptors, _, _ = socket.recv_fds(connection, 16, REQUEST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-                if not descriptors:
+                if len(descriptors) != REQUEST_DESCRIPTORS:
                     return
                 _fork(connection, marker, descriptors, inherited)
 

@@ -54,19 +54,19 @@ class Launcher:
         self, script: Script, spec: TrialSpec, environment: Mapping[str, str], stdout: int, stderr: int
     ) -> Process | None:
         """A child of the server; None where there cannot be one, with a warning unless that will pass."""
-        server = self._living_server(script, spec, environment)
-        if server is None:
-            return None
-        obstacle = server.obstacle(script, environment)
-        if obstacle:
-            if server.ready:
-                self._warn(f"trials start without the fork server: {obstacle}")
-            return None
         try:
-            return server.start(script, spec.code_directory, environment, stdout, stderr)
-        except ServerGoneError as error:
-            log.warning("the fork server has ended (%s); trial %d starts without it", error, spec.number)
+            server = self._living_server(script, spec, environment)
+            obstacle = server.obstacle(script, environment) if server is not None else ""
+            if server is None or obstacle:
+                if server is not None:
+                    self._warn(f"trials start without the fork server: {obstacle}")
+                return None
+            process = server.start(script, spec.code_directory, environment, stdout, stderr)
+        except (OSError, ServerGoneError) as error:
+            self._warn(f"the fork server has ended ({error}); trial {spec.number} starts without it")
             return None
+        self._stillborn = 0
+        return process
 
     def _warn(self, message: str) -> None:
         """Each thing once."""
@@ -81,7 +81,7 @@ class Launcher:
     def _living_server(self, script: Script, spec: TrialSpec, environment: Mapping[str, str]) -> ForkServer | None:
         """The server, or a new one in the place of one that died; none where they never get ready."""
         if self._server is not None and not self._server.alive:
-            self._stillborn = 0 if self._server.ready else self._stillborn + 1
+            self._stillborn += 1
             self._server = None
             if self._stillborn >= MOST_STILLBORN:
                 self._warm = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,6 +63,13 @@ class SpawnedProcess:
     def close(self) -> None:
         if self._pidfd is not None:
             os.close(self._pidfd)
+
+
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether something can be read, or the end of it, within this time."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(math.ceil(seconds * 1000)))
 
 
 def exit_of(code: int) -> Exit:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -22,13 +21,14 @@ from autoprune.records import Exit
 from autoprune.runners import _processes
 from autoprune.runners._command import Script, starts_alike
 from autoprune.runners._fork_child import PADDING
-from autoprune.runners._libraries import libraries
-from autoprune.runners._spawn import exit_of, open_pidfd
+from autoprune.runners._libraries import modules_in, read
+from autoprune.runners._spawn import exit_of, open_pidfd, readable
 from autoprune.runners.base import read_exit
 
 PATIENCE = 5.0
 """Seconds that a trial waits for a server that is still importing; after that it starts without it."""
 _ANSWER_SECONDS = 30.0
+_POLL_SECONDS = 0.05
 _START = "import sys; sys.path[:] = filter(None, sys.path); from autoprune.runners._fork_server import main; main()"
 
 
@@ -44,6 +44,7 @@ class WarmProcess:
         self._server = server
         self._folder = folder
         self._pidfd = open_pidfd(pid)
+        self._started = _processes.started(pid)
         self._exit: Exit | None = None
 
     def over(self) -> bool:
@@ -52,12 +53,18 @@ class WarmProcess:
             self._exit = self._server.take_exit(self.pid)
         if self._exit is not None:
             return True
-        return not self._server.alive and (self._pidfd is None or bool(select.select([self._pidfd], [], [], 0)[0]))
+        if self._server.alive:
+            return False
+        return not _processes.is_same(self._started) if self._pidfd is None else readable(self._pidfd, 0)
 
     def exit(self) -> Exit | None:
+        """What the server has said, else what the child wrote down before it left."""
         while not self.over():
             descriptor = self.descriptor()
-            select.select([] if descriptor is None else [descriptor], [], [], 1.0)
+            if descriptor is None:
+                time.sleep(_POLL_SECONDS)
+            else:
+                readable(descriptor, 1.0)
         return self._exit or read_exit(self._folder)
 
     def descriptor(self) -> int | None:
@@ -92,7 +99,9 @@ class ForkServer:
         self._socket = ours
         self._socket.setblocking(False)
         path = [folder / entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
-        self._socket.send(json.dumps(libraries(script.path, path)).encode())
+        reading = read(script.path.resolve(), path)
+        self._variables = reading.variables
+        self._socket.send(json.dumps(reading.libraries).encode())
         self._patient_until = time.monotonic() + PATIENCE
 
     @property
@@ -104,13 +113,18 @@ class ForkServer:
         """Why a child would not be what a fresh interpreter is; empty when it would. Waits, once, for a server that is
         still importing."""
         while self.alive and not self.ready and (left := self._patient_until - time.monotonic()) > 0:
-            select.select([self._socket], [], [], left)
+            readable(self.descriptor(), left)
             self.listen()
-        if not self.alive or self._modules is None:
-            return "it is not ready"
+        if not self.alive:
+            return "it ended while it imported libraries"
+        if self._modules is None:
+            return "it is still importing libraries; later ones will have it"
         if self._threads > 1:
             return "the libraries that it imports start threads of their own"
-        hidden = self._modules & {entry.name.split(".")[0] for entry in script.path.parent.iterdir()}
+        if self._variables:
+            names = ", ".join(self._variables)
+            return f"the script names {names}, which is read earlier; write NAME=VALUE before the command"
+        hidden = self._modules & modules_in(script.path.resolve().parent)
         if hidden:
             return f"{', '.join(sorted(hidden))} beside the script would hide what it has imported"
         if not starts_alike(environment, self._environment):
@@ -120,7 +134,10 @@ class ForkServer:
     def start(
         self, script: Script, folder: Path, environment: Mapping[str, str], stdout: int, stderr: int
     ) -> WarmProcess:
-        """Have a child forked that runs the script. Raises ServerGoneError, and then there is no child."""
+        """Have a child forked that runs the script, and wait until it is known as the trial's.
+
+        The child holds a pipe until then. Raises ServerGoneError, and then there is no child.
+        """
         request = {
             "words": script.words,
             "argv": script.argv,
@@ -132,12 +149,16 @@ class ForkServer:
         attempt = Path(environment[protocol.ATTEMPT_VARIABLE])
         unmarked, end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            with _in_memory(json.dumps(request).encode()) as file, os.fdopen(end, "wb"):
+            with os.fdopen(end, "wb"), _in_memory(json.dumps(request).encode()) as file:
                 socket.send_fds(self._socket, [b"fork"], [file.fileno(), stdout, stderr, end])
-            return WarmProcess(self, self._await_start(), attempt)
+            pid = self._await_start()
+            if not readable(unmarked, _ANSWER_SECONDS):
+                raise ServerGoneError("its child does not begin")
+            return WarmProcess(self, pid, attempt)
         except (OSError, ServerGoneError) as error:
             self.close()
-            _end_half_started(attempt, unmarked)
+            readable(unmarked, _ANSWER_SECONDS)
+            _processes.end(attempt, None)
             raise ServerGoneError(str(error)) from error
         finally:
             os.close(unmarked)
@@ -163,7 +184,7 @@ class ForkServer:
     def _await_start(self) -> int:
         deadline = time.monotonic() + _ANSWER_SECONDS
         while (left := deadline - time.monotonic()) > 0 and self.alive:
-            select.select([self._socket], [], [], left)
+            readable(self.descriptor(), left)
             while (message := self._receive()) is not None:
                 if "started" in message:
                     return int(message["started"])
@@ -201,10 +222,3 @@ def _in_memory(data: bytes) -> Any:
     file.write(data)
     file.flush()
     return file
-
-
-def _end_half_started(attempt: Path, unmarked: int) -> None:
-    """End the child that a server may have forked before it died. It holds the pipe until it is marked as a trial's."""
-    while not select.select([unmarked], [], [], 0.01)[0]:
-        pass
-    _processes.end(attempt, None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import JSON as Json
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -41,7 +42,7 @@ experiment = Table(
     Column("name", String, nullable=False),
     Column("config", Json, nullable=False),
     Column("source", Text, nullable=False, default=""),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("state", String, nullable=False),
     Column("created", String, nullable=False),
     Column("ended", String),

@@ -32,6 +32,9 @@ class GenerationTuner(Tuner):
     def close(self, members: Sequence[Trial]) -> None:
         """Learn from a complete generation, its trials in the order they finished."""
 
+    def late(self, trial: Trial) -> None:
+        """Learn from a trial whose generation is complete without it; nothing, unless a subclass knows how."""
+
     def stranger(self, trial: Trial) -> None:
         """Learn from a trial that came from elsewhere; nothing, unless a subclass knows how."""
 
@@ -41,13 +44,22 @@ class GenerationTuner(Tuner):
             generation = _generation(trial)
             if generation is None:
                 self.stranger(trial)
-            elif generation == self.generation:
+            elif generation < self.generation:
+                self.late(trial)
+            else:
+                while generation > self.generation:
+                    self._close()
                 self._members.append(trial)
-            if len(self._members) == self.size:
-                self.close(self._members)
-                self.generation += 1
-                self._members = []
+                if len(self._members) == self.size:
+                    self._close()
         self._seen = len(history.finished)
+
+    def _close(self) -> None:
+        """The next generation begins. One that is not full had been, before a trial of it was to run once more."""
+        if self._members:
+            self.close(self._members)
+        self.generation += 1
+        self._members = []
 
 
 def _generation(trial: Trial) -> int | None:

@@ -28,7 +28,7 @@ class TunerArgs(BaseModel):
     optimize_mode: OptimizeMode = Field(
         OptimizeMode.MAXIMIZE, description="maximize or minimize the default metric", strict=False
     )
-    seed: int | None = Field(None, ge=0, description="makes the sequence of parameters reproducible")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="makes the sequence of parameters reproducible")
 
 
 class NestedArgs(TunerArgs):

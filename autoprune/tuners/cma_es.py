@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 class CmaEsArgs(TunerArgs):
     population_size: int | None = Field(
-        None, ge=4, description="trials in a generation; 4 + 3 ln(dimensions), rounded down, where it is not given"
+        None,
+        ge=4,
+        le=1_000_000,
+        description="trials in a generation; 4 + 3 ln(dimensions), rounded down, where it is not given",
     )
     sigma: float = Field(1 / 6, gt=0, le=1, description="the first standard deviation, as a share of each range")
 
@@ -57,6 +60,10 @@ class CmaEs(GenerationTuner):
         order = sorted({loss for loss in losses if loss is not None})
         ranks = [len(order) if loss is None else order.index(loss) for loss in losses]
         places = [np.array(trial.tuner_state["place"]) for trial in members]
+        worst = ranks.index(max(ranks))
+        while len(places) < self.size:
+            places.append(places[worst])
+            ranks.append(ranks[worst])
         with np.errstate(all="ignore"):
             self._cma.tell(list(zip(places, map(float, ranks), strict=True)))
             if self._cma.should_stop():

@@ -30,7 +30,9 @@ STEP = 0.2
 
 
 class EvolutionArgs(NestedArgs):
-    population_size: int = Field(32, ge=1, description="newest trials with a value that may have children")
+    population_size: int = Field(
+        32, ge=1, le=1_000_000, description="newest trials with a value that may have children"
+    )
     tournament_size: int = Field(16, ge=1, description="trials drawn from the population, the best of which is copied")
 
 

@@ -30,7 +30,7 @@ layers' sparsities and on a bowl of 12 dimensions, and by the area under the fro
 
 
 class NSGA2Args(ObjectivesArgs):
-    population_size: int = Field(20, ge=2, description="trials in a generation, and parents of the next")
+    population_size: int = Field(20, ge=2, le=1_000_000, description="trials in a generation, and parents of the next")
     mutation_prob: float | None = Field(
         None, ge=0, le=1, description="probability that a parameter mutates; 1 / their number where it is not given"
     )
@@ -77,6 +77,9 @@ class NSGA2(GenerationTuner):
         return Proposal(suggest(self.space, pick), state)
 
     def stranger(self, trial: Trial) -> None:
+        self._join(trial)
+
+    def late(self, trial: Trial) -> None:
         self._join(trial)
 
     def close(self, members: Sequence[Trial]) -> None:

@@ -120,7 +120,7 @@ def test_a_running_experiment_takes_in_results(
     assert arrived[1]["metrics"] == {"default": 0.625, "sparsity": 0.5}
     assert {trial["message"] for trial in arrived} == {"imported from nni.json"}
     assert json.loads(autoprune("best", "--json").stdout)["number"] == 3
-    assert "were imported before" in said(autoprune, "import", "small", "nni.json")
+    assert "are there already" in said(autoprune, "import", "small", "nni.json")
     (tmp_path / "go").touch()
     wait_for(lambda: json.loads(autoprune("status", "--json").stdout)["state"] == "DONE")
     assert len(trials_of(autoprune)) == 8

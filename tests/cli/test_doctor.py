@@ -72,7 +72,7 @@ def test_a_sick_machine_in_words(torch: Callable[[str], None]) -> None:
     assert line.split(maxsplit=3)[:3] == ["problem", "import", "torch"]
     assert "libcudart.so.12" in line
     assert "pytorch.org" in lines[lines.index(line) + 1]
-    assert lines[-1].startswith("1 problems, ")
+    assert lines[-1].startswith("1 problem, ")
     assert len({line.index(line.split(maxsplit=1)[1]) for line in lines if line[:1].isalpha() and "  " in line}) == 1
     assert "\x1b" not in result.stdout
 

@@ -128,11 +128,11 @@ def test_whatever_stands_in_a_file_is_read_or_explained(thing: JSON) -> None:
         assert all(0 <= trial["parameters"]["x"] <= 1 for trial in arrived.trials)
 
 
-def test_trials_that_were_imported_before_are_known() -> None:
+def test_results_that_are_there_already_are_known() -> None:
     arrived = read([{"parameter": {"x": x}, "value": 1} for x in (0.25, 0.5, 0.75)])
     before = [
         Trial(0, TrialState.SUCCEEDED, {"x": 0.25}, 1.0, {"default": 1}),
-        Trial(1, TrialState.SUCCEEDED, {"x": 0.5}, 1.0, {"default": 1}, attempts=1),
+        Trial(1, TrialState.FAILED, {"x": 0.5}, 1.0, {"default": 1}, attempts=1),
         Trial(2, TrialState.SUCCEEDED, {"x": 0.75}, 1.0, {"default": 1, "loss": 2}),
     ]
     assert arrived.known(before) == 1

@@ -179,18 +179,20 @@ def test_gpus_are_given_out_one_by_one(tmp_path: Path, machine: Machine) -> None
 
 def test_trials_share_gpus_evenly(tmp_path: Path, machine: Machine) -> None:
     """Two on each of three GPUs, two GPUs to a trial; and every trial's own processes keep none from starting."""
+    wait = f"while ! test -e {tmp_path}/go; do sleep 0.05; done"
     nvml = machine("a", "b", "c")
     runner = LocalRunner(9, Options(trials_per_gpu=2))
     assert runner.slots(2) == 3
     runner.concurrency = 2
     assert runner.slots(2) == 2
     runner.concurrency = 9
-    trials = [spec(tmp_path, "echo $CUDA_VISIBLE_DEVICES; sleep 0.5", gpus=2, number=number) for number in range(3)]
+    trials = [spec(tmp_path, f"echo $CUDA_VISIBLE_DEVICES; {wait}", gpus=2, number=number) for number in range(3)]
     for trial in trials:
         started = runner.start(trial)
         for device in nvml.devices:
             device.pids.append(started.pid)
         assert runner.slots(2) == 3
+    (tmp_path / "go").touch()
     run_to_the_end(runner, 3)
     runner.close()
     assert Counter(gpu for trial in trials for gpu in seen_gpus(trial)) == {"GPU-a": 2, "GPU-b": 2, "GPU-c": 2}

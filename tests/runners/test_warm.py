@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import re
 import socket
 import sys
@@ -16,7 +17,7 @@ import pytest
 from autoprune.records import Exit, TrialSpec
 from autoprune.runners import Options
 from autoprune.runners._command import as_script
-from autoprune.runners._libraries import libraries
+from autoprune.runners._libraries import Reading, modules_in, read
 from autoprune.runners._warm import WarmProcess
 from autoprune.runners.local import LocalRunner
 
@@ -92,7 +93,24 @@ SCRIPTS: dict[str, str] = {
         file = open("unclosed.txt", "w")
         file.write("everything")
         """,
-    "an object with __del__": "class Loud:\n    def __del__(self):\n        print('gone')\n\nloud = Loud()\n",
+    "an object with __del__": """
+        import json
+        class Loud:
+            def __del__(self):
+                print(json.dumps(WORD))
+        WORD = "gone"
+        loud = Loud()
+        """,
+    "a module that is found late": """
+        import os, sys
+        os.makedirs("late", exist_ok=True)
+        sys.path.append("late")
+        with open("late/late_comer.py", "w") as file:
+            file.write("VALUE = 1")
+        import late_comer
+        print(late_comer.VALUE)
+        """,
+    "a fork that runs to the end": "import os\nif os.fork():\n    os.wait()\n    raise SystemExit(3)\n",
     "a temporary folder": """
         import tempfile
         from pathlib import Path
@@ -164,6 +182,7 @@ class Bench:
 
     def __init__(self, folder: Path, *, warm: bool) -> None:
         self.folder = folder
+        self.warm = warm
         self.runner = LocalRunner(2, Options(warm_start=warm))
         self.number = 0
 
@@ -186,9 +205,13 @@ class Bench:
             exits |= {ended.number: ended.exit for ended in self.runner.wait(1.0)}
         return exits
 
-    def run(self, code: Path, text: str, command: str = "python trial.py --lr 0.1 'two words'") -> tuple[object, ...]:
+    def run(
+        self, code: Path, text: str, command: str = "python trial.py --lr 0.1 'two words'", *, spawned: bool = False
+    ) -> tuple[object, ...]:
+        """Exit, output and errors; `spawned` says that a server is there and does without it."""
         (code / "trial.py").write_bytes(dedent(text).encode("latin-1"))
         spec = self.start(code, command)
+        assert isinstance(self.process(spec), WarmProcess) == (self.warm and not spawned)
         exits = self.finish()
         streams = [(spec.folder / name).read_text() for name in ("stdout", "stderr")]
         return exits[spec.number], *(re.sub(r"0x[0-9a-f]+", "0x", stream) for stream in streams)
@@ -285,11 +308,11 @@ def test_libraries_are_read_from_the_script_and_what_lies_beside_it(tmp_path: Pa
     (tmp_path / "data.py").write_text("def load():\n    from sklearn.datasets import load_digits\nimport trial\n")
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "blocks.py").write_text("import torch.nn as nn, os\nfrom . import other\n")
-    found = libraries(tmp_path / "trial.py")
+    found = read(tmp_path / "trial.py").libraries
     assert {"autoprune.trial.api", "sklearn.datasets", "torch.nn", "torch._dynamo"} <= set(found)
     assert not {"strange_library", "os", "data", "net.blocks", "other"} & set(found)
     (tmp_path / "broken.py").write_text("this is not Python")
-    assert libraries(tmp_path / "broken.py") == libraries(tmp_path / "absent.py") == []
+    assert read(tmp_path / "broken.py") == read(tmp_path / "absent.py") == Reading([], [])
 
 
 def test_a_module_that_hides_a_library_is_found_as_ever(
@@ -299,11 +322,116 @@ def test_a_module_that_hides_a_library_is_found_as_ever(
     code.mkdir()
     (code / "numpy.py").write_text("print('mine')\n")
     for _ in range(2):
-        exit, stdout, _ = warm.run(code, "import numpy\n")
+        exit, stdout, _ = warm.run(code, "import numpy\n", spawned=True)
         assert (exit, stdout) == (Exit(0), "mine\n")
     assert caplog.messages == [
         "trials start without the fork server: numpy beside the script would hide what it has imported"
     ]
+
+
+def test_a_variable_that_a_library_reads_when_it_is_imported(
+    code: Path, warm: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = """
+        import os
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "2"
+        import torch
+        print(torch.get_num_threads())
+        """
+    assert warm.run(code, text, spawned=True) == (Exit(0), "2\n", "")
+    assert "the script names MKL_NUM_THREADS, OMP_NUM_THREADS, which is read earlier" in caplog.text
+
+
+THREADS = "import torch\nprint(torch.get_num_threads())\n"
+
+
+@pytest.mark.parametrize("variables", ["OMP_NUM_THREADS=2", "MKL_NUM_THREADS=2", "OMP_NUM_THREADS=2 MKL_NUM_THREADS=1"])
+def test_torch_reads_the_same_variables(code: Path, tmp_path: Path, variables: str) -> None:
+    found = []
+    for warm in (True, False):
+        bench = Bench(tmp_path / str(warm), warm=warm)
+        bench.folder.mkdir()
+        found.append(bench.run(code, THREADS, f"{variables} python trial.py"))
+        bench.runner.close()
+    assert found[0] == found[1]
+
+
+def test_a_changed_share_of_the_cores_reaches_torch(code: Path, warm: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoprune.runners.local._cores", lambda: 4)
+    assert warm.run(code, THREADS)[1] == "2\n"
+    warm.runner.concurrency = 4
+    assert warm.run(code, THREADS)[1] == "1\n"
+
+
+def test_numpy_gets_its_threads(code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    bench = Bench(tmp_path, warm=True)
+    text = "import numpy, threadpoolctl\nprint([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])\n"
+    assert bench.run(code, text) == (Exit(0), "[2]\n", "")
+    bench.runner.close()
+
+
+def test_a_folder_of_the_path_that_comes_later(code: Path, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, warm=True)
+    assert bench.run(code, "print(1)\n", "PYTHONPATH=comes-later python trial.py")[1] == "1\n"
+    (code / "comes-later").mkdir()
+    (code / "comes-later" / "newcomer.py").touch()
+    assert bench.run(code, "import newcomer\n", "PYTHONPATH=comes-later python trial.py") == (Exit(0), "", "")
+    bench.runner.close()
+
+
+def test_a_trial_can_be_killed_as_soon_as_it_has_started(
+    code: Path, warm: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the child takes to become the trial."""
+    from autoprune.runners import _warm
+
+    slow = "import time; from autoprune.runners import _fork_child; become = _fork_child.become; "
+    slow += "_fork_child.become = lambda *a: (time.sleep(1), become(*a)); "
+    monkeypatch.setattr(_warm, "_START", slow + _warm._START)
+    (code / "trial.py").write_text("import time\ntime.sleep(1000)\n")
+    spec = warm.start(code)
+    warm.runner.kill(spec.number)
+    assert warm.finish() == {spec.number: Exit(None, 15)}
+
+
+@pytest.mark.parametrize("step", ["memfd_create", "pipe2"])
+def test_a_manager_out_of_descriptors_starts_without_a_server(
+    code: Path, warm: Bench, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    assert warm.run(code, "print(1)\n")[1] == "1\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(f"autoprune.runners._warm.os.{step}", fail)
+        (code / "trial.py").write_text("print(1)\n")
+        (request,) = [warm.start(code)] if step == "memfd_create" else [None]
+    if request is not None:
+        assert warm.finish() == {request.number: Exit(0)}
+    assert warm.run(code, "print(1)\n")[1] == "1\n"
+
+
+def test_a_link_finds_what_lies_beside_its_target(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "numpy.py").write_text("print('mine')\n")
+    (tmp_path / "real" / "trial.py").write_text("import numpy\n")
+    (tmp_path / "trial.py").symlink_to("real/trial.py")
+    bench = Bench(tmp_path, warm=True)
+    spec = bench.start(tmp_path, "python trial.py")
+    assert bench.finish() == {spec.number: Exit(0)}
+    assert (spec.folder / "stdout").read_text() == "mine\n"
+    bench.runner.close()
+
+
+def test_only_modules_hide_libraries(tmp_path: Path) -> None:
+    (tmp_path / "json.txt").touch()
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").touch()
+    (tmp_path / "queue.py").touch()
+    (tmp_path / f"fast{importlib.machinery.EXTENSION_SUFFIXES[0]}").touch()
+    assert modules_in(tmp_path) & {"json", "torch", "numpy", "queue", "fast"} == {"numpy", "queue", "fast"}
 
 
 def test_a_changed_script_and_module_are_read_anew(code: Path, warm: Bench) -> None:
@@ -393,7 +521,7 @@ def test_a_server_that_stops_answering_is_done_without(
     monkeypatch.setattr("autoprune.runners._warm._ANSWER_SECONDS", 0.2)
     warm.run(code, "pass\n")
     server_of(warm).suspend()
-    assert warm.run(code, "print(1)\n") == (Exit(0), "1\n", "")
+    assert warm.run(code, "print(1)\n", spawned=True) == (Exit(0), "1\n", "")
     assert "starts without it" in caplog.text
 
 
@@ -402,7 +530,7 @@ def test_a_server_that_cannot_start_is_done_without(
 ) -> None:
     monkeypatch.setattr("autoprune.runners._warm._START", "import sys; sys.exit('no')")
     for _ in range(5):
-        assert warm.run(code, "print(1)\n") == (Exit(0), "1\n", "")
+        assert warm.run(code, "print(1)\n", spawned=True) == (Exit(0), "1\n", "")
     assert caplog.text.count("no fork server can be started") == 1
 
 
@@ -437,7 +565,7 @@ def test_libraries_that_start_threads_are_not_forked(
     from autoprune.runners import _warm
 
     monkeypatch.setattr(_warm, "_START", start + _warm._START)
-    assert warm.run(code, "print(1)\n") == (Exit(0), "1\n", "")
+    assert warm.run(code, "print(1)\n", spawned=True) == (Exit(0), "1\n", "")
     assert "start threads of their own" in caplog.text
 
 

@@ -15,7 +15,7 @@ TOTAL_SPARSITY = 0.9  # of all weights, in every trial: what is searched for is 
 DENSE_EPOCHS, SPARSE_EPOCHS = 20, 15
 
 images, labels = load_digits(return_X_y=True)
-train_images, test_images, train_labels, test_labels = map(
+train_images, validation_images, train_labels, validation_labels = map(
     torch.tensor, train_test_split(images.astype("float32") / 16, labels, random_state=0)
 )
 
@@ -29,7 +29,7 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 @torch.no_grad()
 def accuracy(model: nn.Module) -> float:
-    return (model(test_images).argmax(1) == test_labels).float().mean().item()
+    return (model(validation_images).argmax(1) == validation_labels).float().mean().item()
 
 
 # The parameters of this trial, by the names of search_space.json.
