@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoprune.assessors import assessors
-from autoprune.errors import NotFoundError
+from autoprune.errors import NotFoundError, nearest
 from autoprune.registry import Registry, fold
 from autoprune.tuners import Tuner, tuners
 
@@ -86,3 +86,9 @@ def test_a_file_must_hold_one_plug_in(tmp_path: Path, monkeypatch: pytest.Monkey
     assert package(tmp_path, "with_one", OUTSIDE).get("plug_in").__name__ == "Constant"
     with pytest.raises(NotFoundError, match="exactly one subclass of Tuner with a `name`; it defines 0"):
         package(tmp_path, "with_none", "").get("plug_in")
+
+
+def test_the_only_name_that_begins_so_is_near() -> None:
+    assert nearest("grid", ["GridSearch", "Random", "TPE"]) == "GridSearch"
+    assert nearest("c", ["CmaEs", "Curvefitting"]) is None
+    assert nearest("", ["TPE"]) is None

@@ -60,6 +60,8 @@ class Workspace:
                 ignore.write_text("*\n")
         except OSError as error:
             raise UsageError(f"cannot make the workspace {self.root}: {error.strerror}; give --workspace") from None
+        if not os.access(self.root, os.W_OK):
+            raise UsageError(f"the workspace {self.root} cannot be written; give another --workspace")
         return open_store(self.database)
 
     def open(self) -> Store:

@@ -311,3 +311,10 @@ def test_the_word_at_the_end_of_a_name_is_optional(write: Write, section: str, g
         f"searchSpaceFile: search_space.json\ntrialCommand: x\n{section}: {{name: {given}, classArgs: {arguments}}}\n"
     )
     assert getattr(load(write(text)).config, section).name == name
+
+
+def test_the_seed_is_one_that_the_store_can_hold(write: Write) -> None:
+    text = "searchSpaceFile: search_space.json\ntrialCommand: x\ntuner: {name: Random, classArgs: {seed: %d}}\n"
+    assert load(write(text % (2**63 - 1))).config.seed == 2**63 - 1
+    with pytest.raises(ConfigError, match=r"config.yml:3:.*seed"):
+        load(write(text % 2**63))

@@ -64,3 +64,15 @@ def test_a_new_manager_hears_what_it_is_asked_while_it_begins(fresh: Sample) -> 
     journal(fresh).refuse_commands_before(locked)
     assert answer_of(fresh, new) is None
     assert [command.id for command in journal(fresh).pending()] == [new]
+
+
+def test_a_manager_that_ends_right_after_it_answered(fresh: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is free when one looks, and the answer was not there yet a moment before."""
+
+    def end(_: str) -> bool:
+        for command in journal(fresh).pending():
+            journal(fresh).answered(command)
+        return False
+
+    monkeypatch.setattr(type(fresh.workspace), "locked", lambda workspace, id: end(id))
+    ask.ask_manager(fresh.workspace, fresh.store, fresh.id, "import", {})

@@ -306,3 +306,9 @@ def test_a_database_that_cannot_be_written_ends_the_run_and_loses_nothing(lab: L
         tx.exec_driver_sql("DROP TRIGGER full")
     assert lab.drive(experiment).code == 0
     assert all(trial.state is TrialState.SUCCEEDED for trial in lab.trials(experiment))
+
+
+def test_an_exception_group_is_told_by_its_last_exception(lab: Lab) -> None:
+    script = "import autoprune\nraise ExceptionGroup('several', [ValueError('one'), TypeError('two')])\n"
+    _, trials = lab.run(script, maxTrialNumber=1)
+    assert trials[0].message == "exit code 1: TypeError: two"

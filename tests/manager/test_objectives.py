@@ -44,3 +44,16 @@ def test_also_one_whose_end_no_manager_saw(lab: Lab) -> None:
     (trial,) = lab.trials(experiment)
     assert trial.state is TrialState.INVALID
     assert "expected a finite number, since latency is an objective" in trial.message
+
+
+def test_an_objective_that_no_trial_reports_ends_the_experiment_early(lab: Lab) -> None:
+    misspelt = {"name": "TPE", "classArgs": {"seed": 1, "objectives": {"latencyy": "minimize"}}}
+    script = """
+        import autoprune
+        autoprune.report_intermediate_result(0.1)
+        autoprune.report_final_result({"default": 0.5, "latency": 3.0})
+        """
+    outcome, trials = lab.run(script, tuner=misspelt, maxTrialNumber=100)
+    assert (outcome.code, len(trials)) == (1, 5)
+    assert "lacks latencyy" in outcome.message
+    assert "did latency mean latencyy?" in outcome.message

@@ -117,3 +117,13 @@ def test_states_are_kept(fresh: Sample) -> None:
         "stopped by command",
         clock(59),
     )
+
+
+def test_a_workspace_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of the system, since root may write whatever the mode says."""
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create().close()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    for use in (workspace.create, workspace.open):
+        with pytest.raises(UsageError, match="cannot be written"):
+            use()
