@@ -85,7 +85,7 @@ def report(**values: Any) -> Metric:
         (
             {"default": 0.9, "latencyy": 3},
             "its final result lacks latency, which is an objective; it reported default, latencyy"
-            " (did you mean latencyy?)",
+            " (did latencyy mean latency?)",
         ),
         ({"default": 0.9}, "its final result lacks latency, which is an objective; it reported default"),
         ({"default": 0.9, "latency": "NaN"}, "its final result has latency 'NaN'; expected a finite number"),
