@@ -64,6 +64,7 @@ class Manager:
     _exhausted: bool = False
     _closing: Outcome | None = None
     _silent_failures: int = 0
+    _rewritten: bool = False
     _signal: int | None = None
 
     def __post_init__(self) -> None:
@@ -139,6 +140,10 @@ class Manager:
             self._close(Outcome(ExperimentState.STOPPED, 128 + signal, message), Cut.INTERRUPTED)
         for command in self.journal.pending():
             self._do(command)
+        if self._rewritten:
+            self._rewritten = False
+            self._asked.clear()
+            self.advisor.rebuild()
 
     def _do(self, command: Command) -> None:
         """What a command asks; its answer is empty when it is done, else why it is not."""
@@ -167,9 +172,7 @@ class Manager:
             self._waiting.append(change.again)
         self._finished += change.imported
         self._next += change.imported
-        if change.again is not None or change.imported:
-            self._asked.clear()
-            self.advisor.rebuild()
+        self._rewritten |= change.again is not None or change.imported > 0
 
     def _kill(self, number: int) -> str:
         if number in self._running:

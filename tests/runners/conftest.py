@@ -1,14 +1,18 @@
-"""A machine's GPUs without any: NVIDIA's management library, played by a table of devices."""
+"""GPUs on a machine without any (NVIDIA's library, played by a table of devices), and runners warm and cold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pynvml
 import pytest
+
+from .warm_bench import Bench
+from .warm_scripts import BESIDE
 
 
 @dataclass
@@ -108,3 +112,32 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         return nvml
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine, a server gets the time to import what it should."""
+    monkeypatch.setattr("autoprune.runners._warm.PATIENCE", 60.0)
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    code = tmp_path_factory.mktemp("code")
+    for name, text in BESIDE.items():
+        (code / name).write_text(text)
+    return code
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bench, Bench]]:
+    cold, warm = (Bench(tmp_path_factory.mktemp(name), warm=name == "warm") for name in ("cold", "warm"))
+    yield cold, warm
+    cold.runner.close()
+    warm.runner.close()
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path, warm=True)
+    yield bench
+    bench.runner.close()
