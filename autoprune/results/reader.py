@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from autoprune import records
 from autoprune.errors import NotFoundError, UsageError
+from autoprune.pareto import fronts
 from autoprune.protocol import DEFAULT
 from autoprune.records import ExperimentState, OptimizeMode, TrialState
 from autoprune.results import cursor as cursors
@@ -24,7 +25,6 @@ from autoprune.results.models import (
     Trial,
     TrialDetail,
 )
-from autoprune.results.pareto import front
 from autoprune.search_space.leaves import is_number
 from autoprune.store import Experiment as StoredExperiment
 from autoprune.store import Store, Workspace, experiments, metrics, trials
@@ -152,7 +152,8 @@ class Results:
         ]
         items = [
             ParetoTrial(**_common(found[place][0]), objectives=found[place][1])
-            for place in sorted(front(losses), key=lambda place: (losses[place], place))
+            for front in fronts(losses, 1)
+            for place in sorted(front, key=lambda place: (losses[place], place))
         ]
         return Page[ParetoTrial](items=items)
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from autoprune import pareto
 from autoprune.records import JSON, Trial, TrialState
 from autoprune.search_space import Choice, Dimension, Leaf, Normal, RandInt, Space, suggest
-from autoprune.tuners import _pareto
 from autoprune.tuners.base import Tuner
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def chosen(known: Sequence[Known], best: int, newest: int) -> list[Known]:
     start = max(0, len(known) - newest)
     ended = [i for i in range(start) if known[i][0].state is not TrialState.EARLY_STOPPED]
     stopped = [i for i in range(start) if known[i][0].state is TrialState.EARLY_STOPPED]
-    kept = [ended[i] for i in _pareto.best([known[i][1] for i in ended], best)]
-    kept += [stopped[i] for i in _pareto.best([known[i][1] for i in stopped], best - len(kept))]
+    kept = [ended[i] for i in pareto.best([known[i][1] for i in ended], best)]
+    kept += [stopped[i] for i in pareto.best([known[i][1] for i in stopped], best - len(kept))]
     return [*(known[i] for i in sorted(kept)), *known[start:]]
 
 

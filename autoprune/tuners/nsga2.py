@@ -16,9 +16,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from autoprune import pareto
 from autoprune.records import History, Proposal, Trial
 from autoprune.search_space import Choice, Dimension, Space, sample, suggest
-from autoprune.tuners import _pareto
 from autoprune.tuners._generations import GenerationTuner
 from autoprune.tuners.base import ObjectivesArgs, TunerArgs
 
@@ -141,8 +141,8 @@ class NSGA2(GenerationTuner):
 def selected(pool: Sequence[Individual], count: int) -> list[Individual]:
     """The best of a pool, whole fronts and the sparse part of the last, each with its rank and room."""
     survivors: list[Individual] = []
-    for rank, front in enumerate(_pareto.fronts([individual.losses for individual in pool], count)):
-        room = _pareto.crowding([pool[index].losses for index in front])
+    for rank, front in enumerate(pareto.fronts([individual.losses for individual in pool], count)):
+        room = pareto.crowding([pool[index].losses for index in front])
         graded = [replace(pool[i], rank=rank, room=own) for i, own in zip(front, room, strict=True)]
         graded.sort(key=lambda individual: -individual.room)
         survivors += graded[: count - len(survivors)]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_workspace import Sample, clock
 
+from autoprune.pareto import fronts
 from autoprune.records import ExperimentState, TrialState
 from autoprune.results import Results
-from autoprune.results.pareto import front
 from autoprune.store import Experiment, experiments
 
 _some = st.integers(1, 4).flatmap(
@@ -27,13 +27,13 @@ def dominates(one: list[float], other: list[float]) -> bool:
 @given(_some)
 def test_a_front_is_what_nothing_dominates(losses: list[list[float]]) -> None:
     expected = [place for place, one in enumerate(losses) if not any(dominates(other, one) for other in losses)]
-    assert front(losses) == expected
+    assert fronts(losses, 1) == ([expected] if losses else [])
 
 
 def test_a_front_of_thousands() -> None:
     random = Random(1)
     losses = [[random.random() for _ in range(3)] for _ in range(10_000)]
-    found = front(losses)
+    (found,) = fronts(losses, 1)
     kept = [losses[place] for place in found]
     assert not any(dominates(other, one) for one in kept for other in kept)
     some = random.sample(range(10_000), 300)

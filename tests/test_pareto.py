@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.tuners._pareto import best, crowding, fronts
+from autoprune.pareto import best, crowding, fronts
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
