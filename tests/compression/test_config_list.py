@@ -154,8 +154,14 @@ def test_a_call_needs_a_model(net: nn.Module) -> None:
         LevelPruner([ALL])("model")
     with pytest.raises(UsageError, match="as the model"):
         LevelPruner("model", [ALL])
-    with pytest.raises(UsageError, match="and the keywords sparsity"):
-        LevelPruner(net, [ALL], sparsity=0.5)
+
+
+def test_keywords_beside_a_list_hold_where_an_entry_says_nothing(net: nn.Module) -> None:
+    entries: list[dict[str, Any]] = [{"op_names": ["fc"]}, {"op_names": ["conv1"], "sparsity": 0.25}]
+    _, masks = LevelPruner(net, entries, sparsity=0.5).compress()
+    assert {name: float(layer["weight"].float().mean()) for name, layer in masks.items()} == {"conv1": 0.75, "fc": 0.5}
+    with pytest.raises(UsageError, match=r"config_list\[0\]: given the key 'sparsty'"):
+        LevelPruner(net, entries, sparsty=0.5)
 
 
 def test_subclasses_of_layers_are_layers_of_that_type() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import autoprune.compression.torch as pruners
 from autoprune.compression.torch import AGPPruner, LayerInfo, LevelPruner, Pruner, achieved_sparsity, names
+from autoprune.compression.torch import pruners as home
 from autoprune.errors import UsageError
 
 
@@ -176,18 +177,18 @@ def test_names_and_aliases() -> None:
 def another_pruner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A file added to the package."""
     lines = [
-        "from autoprune.compression.torch.pruner import Pruner",
+        "from autoprune.compression.torch.pruners.base import Pruner",
         "class ReversePruner(Pruner):",
         "    def score(self, layer, weight):",
         "        return -weight.abs()",
     ]
     (tmp_path / "reverse.py").write_text("\n".join(lines))
-    monkeypatch.setattr(pruners, "__path__", [*pruners.__path__, str(tmp_path)])
-    names.pruners.cache_clear()
+    monkeypatch.setattr(home, "__path__", [*home.__path__, str(tmp_path)])
+    names.algorithms.cache_clear()
     yield "ReversePruner"
-    names.pruners.cache_clear()
-    sys.modules.pop("autoprune.compression.torch.reverse", None)
-    pruners.__dict__.pop("reverse", None)
+    names.algorithms.cache_clear()
+    sys.modules.pop("autoprune.compression.torch.pruners.reverse", None)
+    home.__dict__.pop("reverse", None)
 
 
 def test_a_pruner_is_one_new_file(net: nn.Module, another_pruner: str) -> None:

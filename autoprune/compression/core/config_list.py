@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 from autoprune.compression.core.errors import remedy
 from autoprune.errors import Problem
@@ -35,7 +35,7 @@ class Key:
     name: str
     expected: str
     accepts: Callable[[Any], bool]
-    default: float | None = None
+    default: Any = None
     spellings: tuple[str, ...] = ()
     instead_of: str | None = None
     with_key: str | None = None
@@ -84,14 +84,6 @@ def integer_key(name: str, *, least: int, default: int | None = None) -> Key:
     return Key(name, f"a whole number, {least} or more", lambda value: is_integer(value) and value >= least, default)
 
 
-def pooled_keys(instead_of: str) -> tuple[Key, ...]:
-    """One budget over all layers of an entry, in place of the per-layer key, and its cap."""
-    return (
-        sparsity_key("total_sparsity", instead_of=instead_of),
-        sparsity_key("max_sparsity_per_layer", with_key="total_sparsity"),
-    )
-
-
 @dataclass(frozen=True)
 class Entry:
     """One entry, normalised. `where` is how an error names it."""
@@ -101,11 +93,7 @@ class Entry:
     op_names: tuple[str, ...] = ()
     op_partial_names: tuple[str, ...] = ()
     exclude: bool = False
-    settings: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def pooled(self) -> bool:
-        return "total_sparsity" in self.settings
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def default_only(self) -> bool:
@@ -113,8 +101,11 @@ class Entry:
         return not self.op_types and not self.op_names
 
 
-def read(given: object, keys: Sequence[Key]) -> tuple[list[Entry], list[Problem]]:
-    """The entries of a config_list and everything wrong with them."""
+Fill: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def read(given: object, keys: Sequence[Key], fill: Fill | None = None) -> tuple[list[Entry], list[Problem]]:
+    """The entries of a config_list, each first completed by `fill`, and everything wrong with them."""
     problems: list[Problem] = []
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         hint = "put the dict in a list" if isinstance(given, Mapping) else ""
@@ -125,7 +116,7 @@ def read(given: object, keys: Sequence[Key]) -> tuple[list[Entry], list[Problem]
     for index, item in enumerate(given):
         where = f"config_list[{index}]"
         if isinstance(item, Mapping):
-            entries.append(read_entry(where, item, keys, problems))
+            entries.append(read_entry(where, fill(item) if fill else item, keys, problems))
         else:
             problems.append(Problem(where, repr(item), "a dict"))
     return entries, problems
@@ -196,8 +187,8 @@ def _settings(
     problems: list[Problem],
     *,
     complete: bool,
-) -> dict[str, float]:
-    settings: dict[str, float] = {}
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     replaced = {key.instead_of: key.name for key in keys if key.instead_of}
     for key in keys:
         if key.name in values:
@@ -230,6 +221,7 @@ class Layer:
     default: bool
     tensor: int | None
     size: int = 0
+    parameter: str = "weight"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,16 @@ def pruned_count(size: int, sparsity: float) -> int:
     return math.floor(size * sparsity + 1e-9)
 
 
+def sparsity_of(pruned: int, size: int) -> float:
+    """The float nearest pruned / size from which `pruned_count` gives `pruned` back."""
+    if size == 0:
+        return 0.0
+    value = float(pruned / size)
+    while pruned_count(size, value) < pruned:
+        value = math.nextafter(value, 1.0)
+    return value
+
+
 def agp_sparsity(epoch: int, initial: float, final: float, start_epoch: int, end_epoch: int, frequency: int) -> float:
     """Zhu and Gupta (2017), equation 1, as a pure function of the epoch.
 
@@ -22,3 +32,10 @@ def agp_sparsity(epoch: int, initial: float, final: float, start_epoch: int, end
         return initial
     updated = (epoch - start_epoch) // frequency * frequency
     return final + (initial - final) * (1 - updated / (end_epoch - start_epoch)) ** 3
+
+
+def lottery_sparsity(iteration: int, iterations: int, final: float) -> float:
+    """Each iteration prunes the same share of what is left, 1 - (1 - final)^(1 / iterations) (Frankle and Carbin)."""
+    if iteration >= iterations:
+        return final
+    return -math.expm1(iteration / iterations * math.log1p(-final))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from autoprune.compression.core.config_list import is_integer, is_number
 from autoprune.compression.core.errors import CompressionError, remedy
-from autoprune.compression.core.formulas import pruned_count
+from autoprune.compression.core.formulas import pruned_count, sparsity_of
 
 _LEAST_DENSITY = 1e-9
 
@@ -29,7 +29,7 @@ def scale_to_target(sparsities: Mapping[str, float], sizes: Mapping[str, int], t
     total = sum(sizes[name] for name in sparsities)
     wanted = total - pruned_count(total, target)
     kept = _whole(_shares(sparsities, sizes, wanted), sizes, wanted)
-    return {name: _sparsity(sizes[name], sizes[name] - kept[name]) for name in sparsities}
+    return {name: sparsity_of(sizes[name] - kept[name], sizes[name]) for name in sparsities}
 
 
 def _shares(sparsities: Mapping[str, float], sizes: Mapping[str, int], wanted: int) -> dict[str, float]:
@@ -59,16 +59,6 @@ def _whole(shares: Mapping[str, float], sizes: Mapping[str, int], wanted: int) -
                 kept[name] += 1
                 left -= 1
     return kept
-
-
-def _sparsity(size: int, pruned: int) -> float:
-    """The float nearest pruned / size from which `pruned_count` gives `pruned` back."""
-    if size == 0:
-        return 0.0
-    value = float(pruned / size)
-    while pruned_count(size, value) < pruned:
-        value = math.nextafter(value, 1.0)
-    return value
 
 
 def _check(sparsities: Mapping[str, float], sizes: Mapping[str, int], target: float) -> None:
@@ -101,7 +91,7 @@ def _check_target(target: float, sizes: list[int]) -> None:
     total = sum(sizes)
     most = total - sum(1 for size in sizes if size)
     if not is_number(target) or not 0 <= target <= 1 or pruned_count(total, target) > most:
-        highest = _sparsity(total, most)
+        highest = sparsity_of(most, total)
         raise CompressionError(
             f"scale_to_target: given target {target!r}; expected a number from 0 to {highest:.10g}, the reachable "
             f"range: {total} elements in {len(sizes)} layers, each of which keeps at least one"

@@ -10,11 +10,11 @@ from typing import Any
 from autoprune.compression.torch import names as _names
 from autoprune.compression.torch.layers import LayerInfo as LayerInfo
 from autoprune.compression.torch.layers import layer_sizes as layer_sizes
-from autoprune.compression.torch.pruner import ConfigList as ConfigList
-from autoprune.compression.torch.pruner import Masks as Masks
-from autoprune.compression.torch.pruner import Pruner as Pruner
-from autoprune.compression.torch.pruner import achieved_sparsity as achieved_sparsity
-from autoprune.compression.torch.pruner import unwrap as unwrap
+from autoprune.compression.torch.pruners.base import ConfigList as ConfigList
+from autoprune.compression.torch.pruners.base import Masks as Masks
+from autoprune.compression.torch.pruners.base import Pruner as Pruner
+from autoprune.compression.torch.pruners.base import achieved_sparsity as achieved_sparsity
+from autoprune.compression.torch.pruners.base import unwrap as unwrap
 
 _HERE = ("ConfigList", "LayerInfo", "Masks", "Pruner", "achieved_sparsity", "layer_sizes", "unwrap")
 
@@ -28,4 +28,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*_HERE, *_names.pruners()})
+    return sorted({*_HERE, *_names.algorithms()})

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from autoprune.compression.core.config_list import Layer
 from autoprune.compression.core.errors import CompressionError, remedy
 
-DEFAULT_TYPES: tuple[type[nn.Module], ...] = (
+Types: TypeAlias = tuple[type[nn.Module], ...]
+
+DEFAULT_TYPES: Types = (
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
@@ -25,6 +27,8 @@ DEFAULT_TYPES: tuple[type[nn.Module], ...] = (
     nn.Embedding,
     nn.EmbeddingBag,
 )
+BATCH_NORMS: Types = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_TRANSPOSED: Types = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,60 @@ class LayerInfo:
     parameter: str
     settings: Mapping[str, Any]
 
+    @property
+    def weight(self) -> nn.Parameter:
+        return self.module.get_parameter(self.parameter)
 
-def layers_of(model: nn.Module, parameter: str) -> list[Layer]:
-    """Every module by every name it has, in the order of the model."""
+    @property
+    def called(self) -> str:
+        """How messages name it."""
+        return repr(self.name) if self.parameter == "weight" else f"{self.name!r} ({self.parameter})"
+
+
+def filters_first(module: nn.Module, weight: Tensor) -> Tensor:
+    """A view of the weight (or of anything of its shape) whose first dimension is the output channel.
+
+    A transposed convolution keeps its output channels second, split among its groups. The same call on that view's
+    transpose gives the weight's own order back, since two dimensions trade places.
+    """
+    if isinstance(module, _TRANSPOSED):
+        return weight.transpose(0, 1)
+    return weight
+
+
+def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
+    """Every module by every name it has, in the order of the model; one with several weights comes for each.
+
+    `supported` narrows what can be pruned to these types, and makes them the default ones.
+    """
     found = []
     for name, module in model.named_modules(remove_duplicate=False):
-        weight = own_parameter(module, parameter)
-        if isinstance(weight, UninitializedParameter):
-            raise CompressionError(
-                f"given a model whose layer {name!r} has no weights yet; expected initialised layers "
-                "(run the model once on a batch)"
-            )
-        if name or weight is not None:
-            found.append(_layer(name, module, weight))
+        weights = prunable(module) if not supported or isinstance(module, supported) else []
+        for weight in weights:
+            if isinstance(module.get_parameter(weight), UninitializedParameter):
+                raise CompressionError(
+                    f"given a model whose layer {name!r} has no weights yet; expected initialised layers "
+                    "(run the model once on a batch)"
+                )
+            found.append(_layer(name, module, weight, supported or DEFAULT_TYPES))
+        if name and not weights:
+            found.append(Layer(name, _types(module), default=False, tensor=None))
     return found
 
 
-def own_parameter(module: nn.Module, name: str) -> nn.Parameter | None:
-    """A parameter registered in this module itself; None where a parametrisation or nothing stands there."""
-    return dict(module.named_parameters(recurse=False, remove_duplicate=False)).get(name)
+def prunable(module: nn.Module) -> list[str]:
+    """The parameters of this very module that hold weights: not biases, nor what a parametrisation stands for."""
+    own = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+    if isinstance(module, nn.RNNBase):
+        return [name for name in own if name.startswith("weight_")]
+    if isinstance(module, nn.MultiheadAttention):
+        return [name for name in own if name.endswith("proj_weight")]
+    return [name for name in own if name == "weight"]
+
+
+def companions(module: nn.Module) -> list[str]:
+    """What goes with a pruned channel: the shift of a BatchNorm."""
+    return ["bias"] if isinstance(module, BATCH_NORMS) and module.bias is not None else []
 
 
 def holders(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
@@ -71,8 +110,11 @@ def layer_sizes(model: nn.Module, names: Iterable[str] | None = None) -> dict[st
 
     A shared weight counts once, under its first name.
     """
-    layers = {layer.name: layer for layer in layers_of(model, "weight") if layer.tensor is not None}
-    wanted = [name for name, layer in layers.items() if layer.default] if names is None else list(names)
+    layers: dict[str, list[Layer]] = {}
+    for layer in layers_of(model):
+        if layer.tensor is not None:
+            layers.setdefault(layer.name, []).append(layer)
+    wanted = [name for name, own in layers.items() if own[0].default] if names is None else list(names)
     sizes: dict[str, int] = {}
     owner: dict[int | None, str] = {}
     for name in wanted:
@@ -80,18 +122,20 @@ def layer_sizes(model: nn.Module, names: Iterable[str] | None = None) -> dict[st
             raise CompressionError(
                 f"layer_sizes: given {name!r}; expected the name of a layer with weights ({remedy(name, layers)})"
             )
-        first = owner.setdefault(layers[name].tensor, name)
+        first = owner.setdefault(layers[name][0].tensor, name)
         if first == name:
-            sizes[name] = layers[name].size
+            sizes[name] = sum(layer.size for layer in layers[name])
         elif names is not None:
             raise CompressionError(f"layer_sizes: given {first!r} and {name!r}, which share a weight; name one of them")
     return sizes
 
 
-def _layer(name: str, module: nn.Module, weight: nn.Parameter | None) -> Layer:
-    types = tuple(
+def _layer(name: str, module: nn.Module, parameter: str, default: Types) -> Layer:
+    weight = module.get_parameter(parameter)
+    return Layer(name, _types(module), isinstance(module, default), id(weight), weight.numel(), parameter)
+
+
+def _types(module: nn.Module) -> tuple[str, ...]:
+    return tuple(
         base.__name__ for base in type(module).__mro__ if issubclass(base, nn.Module) and base is not nn.Module
     )
-    if weight is None:
-        return Layer(name, types, default=False, tensor=None)
-    return Layer(name, types, isinstance(module, DEFAULT_TYPES), id(weight), weight.numel())

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -26,10 +28,29 @@ _ATTRIBUTE = "_autoprune_masks"
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a pruner was asked for: the sparsity now, and the one its schedule ends at."""
+
+    pruner: str
+    sparsity: float | None
+    target: float | None
+    pooled: bool = False
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What one pruner keeps of a parameter. One that `grows` needs the gradients of what it prunes."""
+
+    keep: Tensor
+    request: Request
+    grows: bool = False
+
+
 class Masked:
     """A parameter, who prunes what of it, and the values that are pruned at present."""
 
-    def __init__(self, parameter: nn.Parameter, votes: dict[str, Tensor], shadow: Tensor) -> None:
+    def __init__(self, parameter: nn.Parameter, votes: dict[str, Vote], shadow: Tensor | None) -> None:
         self.parameter = parameter
         self.votes = votes
         self._shadow = shadow
@@ -39,13 +60,14 @@ class Masked:
 
     @classmethod
     def of(cls, parameter: nn.Parameter) -> Masked:
-        return cls(parameter, {}, parameter.detach().clone())
+        return cls(parameter, {}, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Masked:
-        votes = {owner: keep.clone() for owner, keep in self.votes.items()}
-        return Masked(copy.deepcopy(self.parameter, memo), votes, self._shadow.clone())
+        votes = {owner: replace(vote, keep=vote.keep.clone()) for owner, vote in self.votes.items()}
+        shadow = None if self._shadow is None else self._shadow.clone()
+        return Masked(copy.deepcopy(self.parameter, memo), votes, shadow)
 
-    def __reduce__(self) -> tuple[Callable[..., Masked], tuple[nn.Parameter, dict[str, Tensor], Tensor]]:
+    def __reduce__(self) -> tuple[Callable[..., Masked], tuple[nn.Parameter, dict[str, Vote], Tensor | None]]:
         return Masked, (self.parameter, self.votes, self._shadow)
 
     def moved_to(self, parameter: nn.Parameter) -> Masked:
@@ -53,30 +75,30 @@ class Masked:
         return Masked(parameter, dict(self.votes), self._shadow)
 
     def kept(self) -> Tensor:
-        """True where no pruner prunes."""
-        keep = torch.ones_like(self.parameter, dtype=torch.bool)
-        for vote in self.votes.values():
-            keep &= vote.to(keep.device)
-        return keep
+        """True where no pruner prunes. Not to be written to: it may be a pruner's own mask."""
+        keeps = [vote.keep.to(self.parameter.device) for vote in self.votes.values()]
+        return reduce(torch.logical_and, keeps) if keeps else torch.ones_like(self.parameter, dtype=torch.bool)
 
     def vote(self, owner: str) -> Tensor | None:
-        """What `owner` keeps, on the device of the parameter; None where it has no say."""
-        keep = self.votes.get(owner)
-        return None if keep is None else keep.to(self.parameter.device)
+        """What `owner` keeps, on the device of the parameter; None where it has no say. Not to be written to."""
+        vote = self.votes.get(owner)
+        return None if vote is None else vote.keep.to(self.parameter.device)
 
     def dense(self) -> Tensor:
         """The trained values of kept elements and the last values of pruned ones."""
-        return torch.where(self.kept(), self.parameter.detach(), self._follow())
+        value = self.parameter.detach()
+        return torch.where(self.kept(), value, self._follow()) if self.votes else value.clone()
 
     @torch.no_grad()
-    def set_vote(self, owner: str, keep: Tensor) -> None:
-        self._change({**self.votes, owner: keep.clone()})
+    def set_vote(self, owner: str, vote: Vote) -> None:
+        self._change({**self.votes, owner: vote})
 
     @torch.no_grad()
     def drop_vote(self, owner: str, *, keep_zeros: bool) -> None:
         if keep_zeros:
-            self._shadow = torch.where(self.votes[owner].to(self._follow().device), self._shadow, 0)
-        self._change({name: keep for name, keep in self.votes.items() if name != owner})
+            shadow = self._follow()
+            self._shadow = torch.where(self.votes[owner].keep.to(shadow.device), shadow, 0)
+        self._change({name: vote for name, vote in self.votes.items() if name != owner})
 
     @torch.no_grad()
     def adopt(self) -> None:
@@ -93,7 +115,7 @@ class Masked:
 
     def mask_gradient(self) -> None:
         gradient = self.parameter.grad
-        if gradient is None or not self.votes:
+        if gradient is None or not self.votes or any(vote.grows for vote in self.votes.values()):
             return
         if gradient.layout == torch.strided:
             self._erase(gradient.detach())
@@ -105,11 +127,13 @@ class Masked:
             self._handle.remove()
         _masked.pop(id(self.parameter), None)
 
-    def _change(self, votes: dict[str, Tensor]) -> None:
-        dense = self.dense()
+    def _change(self, votes: dict[str, Vote]) -> None:
+        dense, before = self.dense(), self.votes
         self.votes, self._shadow, self._bits = votes, dense, None
-        self.parameter.copy_(dense)
-        self.enforce()
+        if before:
+            self.parameter.copy_(dense)
+        if votes:
+            self.parameter.masked_fill_(~self.kept(), 0)
         self.mask_gradient()
 
     def _erase(self, values: Tensor) -> None:
@@ -120,7 +144,8 @@ class Masked:
 
     def _follow(self) -> Tensor:
         """The shadow, on the device and of the type that the model has been moved to."""
-        self._shadow = self._shadow.to(self.parameter)
+        value = self.parameter.detach()
+        self._shadow = value.clone() if self._shadow is None else self._shadow.to(value)
         return self._shadow
 
 

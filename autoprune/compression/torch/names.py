@@ -1,4 +1,4 @@
-"""Pruners by name: a module in this package is a pruner's home, and nothing else lists it."""
+"""Pruners and quantizers by name: a module of their packages is an algorithm's home, and nothing else lists it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
 
 from autoprune.compression.core.errors import remedy
-from autoprune.compression.torch.pruner import Pruner
+from autoprune.compression.torch.pruners.base import Pruner
 
 _PACKAGE = __name__.rpartition(".")[0]
+_ROOMS: dict[str, type] = {f"{_PACKAGE}.pruners": Pruner}
 
 
 @cache
-def pruners() -> dict[str, type[Pruner]]:
-    """Every pruner of the package under its name and its aliases."""
-    found: dict[str, type[Pruner]] = {}
-    for info in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__, f"{_PACKAGE}."):
-        module = importlib.import_module(info.name)
-        for value in vars(module).values():
-            if inspect.isclass(value) and issubclass(value, Pruner) and value.__module__ == info.name:
-                found |= dict.fromkeys((value.__name__, *value.__dict__.get("aliases", ())), value)
-    return dict(sorted(found.items()))
+def algorithms() -> dict[str, type[Any]]:
+    """Every pruner and quantizer under its name and its aliases, those of other distributions too."""
+    found: dict[str, type[Any]] = {}
+    for room, base in _ROOMS.items():
+        for info in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
+            module = importlib.import_module(info.name)
+            for value in vars(module).values():
+                if inspect.isclass(value) and issubclass(value, base) and value.__module__ == info.name:
+                    found |= dict.fromkeys((value.__name__, *value.__dict__.get("aliases", ())), value)
+        found |= {entry.name: entry.load() for entry in entry_points(group=room.replace(".torch", ""))}
+    public = {name: value for name, value in found.items() if not name.startswith("_")}
+    return dict(sorted(public.items()))
 
 
-def find(name: str) -> type[Pruner]:
-    """The pruner of this name; AttributeError, as a module's lookup must raise, names the nearest."""
-    found = pruners()
+def find(name: str) -> type[Any]:
+    """The algorithm of this name; AttributeError, as a module's lookup must raise, names the nearest."""
+    found = algorithms()
     if name not in found:
         raise AttributeError(f"module {_PACKAGE!r} has no {name!r} ({remedy(name, found)})")
     return found[name]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autoprune.compression.core.config_list import integer_key, pooled_keys, sparsity_key
+from autoprune.compression.core.config_list import integer_key, sparsity_key
 from autoprune.compression.core.formulas import agp_sparsity
-from autoprune.compression.torch.level import LevelPruner
+from autoprune.compression.torch.pruners.level import LevelPruner
 from autoprune.errors import Problem
 
 
@@ -21,10 +21,11 @@ class AGPPruner(LevelPruner):
     """
 
     aliases = ("AGP_Pruner", "AGPruner")
+    final_key = "final_sparsity"
     keys = (
         sparsity_key("initial_sparsity", default=0.0),
         sparsity_key("final_sparsity"),
-        *pooled_keys("final_sparsity"),
+        sparsity_key("total_sparsity", instead_of="final_sparsity"),
         integer_key("start_epoch", least=0, default=0),
         integer_key("end_epoch", least=0),
         integer_key("frequency", least=1, default=1),

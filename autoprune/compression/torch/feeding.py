@@ -1,0 +1,399 @@
+"""Running a model over data, for the pruners that score or train with it.
+
+Data comes as a training function, `trainer(model, optimizer, criterion)`, which runs one epoch, or as batches and a
+loss, of which we make such a function. It is stopped between two batches, when it calls the model again, so that no
+optimizer step or loss scaler is left half-way. `observe` puts back whatever a run may change; `train` trains.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autoprune.compression.core.errors import CompressionError
+
+Trainer: TypeAlias = Callable[[nn.Module, Any, Any], object]
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
+_Hook: TypeAlias = Callable[..., Any]
+Purpose: TypeAlias = Literal["outputs", "gradients", "training"]
+
+
+class _Enough(BaseException):
+    """Ends a training function; not an Exception, so that one that catches those ends too."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How a model is run over data: one epoch of `trainer(model, optimizer, criterion)` at a time."""
+
+    trainer: Trainer
+    optimizer: Optimizer | None = None
+    criterion: Any = None
+    where: str = "Feed"
+
+    @classmethod
+    def of(
+        cls,
+        trainer: Trainer | None = None,
+        optimizer: Optimizer | None = None,
+        criterion: Any = None,
+        batches: Iterable[Any] | None = None,
+        loss: Loss | None = None,
+        *,
+        where: str = "Feed",
+        purpose: Purpose = "gradients",
+    ) -> Feed:
+        """One of the two ways to give data, checked. `purpose` says what it must be good for."""
+        if (given := _wrong(trainer, optimizer, criterion, batches, loss, purpose)) is not None:
+            raise CompressionError(f"{where}: {given}")
+        if trainer is not None:
+            return cls(trainer, optimizer, criterion, where)
+        assert batches is not None
+        return cls(_Loop(batches, loss if purpose != "outputs" else None, where), optimizer, None, where)
+
+    def observe(self, model: nn.Module, batches: int, on_batch: Callable[[], None] | None = None) -> int:
+        """Run the model over so many batches, or as many as one epoch has, and leave no trace. Gives their number.
+
+        With `on_batch`, a batch is a step of the optimizer: `on_batch` is called with its gradients in place of the
+        step. Without, a batch is a call of the model.
+        """
+        optimizer = self.optimizer or torch.optim.SGD(model.parameters(), lr=0.0)
+        calls = steps = 0
+
+        def before_call(*_: object) -> None:
+            nonlocal calls
+            if (calls if on_batch is None else steps) >= batches:
+                raise _Enough
+            calls += 1
+
+        def before_step(stepping: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+            nonlocal steps
+            if steps >= batches:
+                raise _Enough
+            loss = None
+            if (closure := _closure(args, kwargs)) is not None:
+                with torch.enable_grad():
+                    loss = closure()
+            if _unscale(stepping):
+                if on_batch is not None:
+                    with torch.no_grad():
+                        on_batch()
+                steps += 1
+            saved.drop_gradients()
+            return None if closure is None else _with_closure(lambda: loss, args, kwargs)
+
+        saved = _Saved([module for module in (model, self.criterion) if isinstance(module, nn.Module)], optimizer)
+        with _random_state_kept(), saved.kept():
+            saved.drop_gradients()
+            self._run(model, optimizer, before_call, before_step, lambda *_: None)
+        if (seen := calls or steps if on_batch is None else steps) == 0:
+            self._complain("stepped its optimizer" if calls else "called the model", calls)
+        return seen
+
+    def train(
+        self,
+        model: nn.Module,
+        epochs: int | None = None,
+        batches: int | None = None,
+        before_step: Callable[[], None] | None = None,
+    ) -> None:
+        """Train for so many epochs (one by default), each of so many steps at most.
+
+        `before_step` is called with the gradients in place just before each step, and may change them.
+        """
+        optimizer = self.optimizer
+        if optimizer is None or not _trains(optimizer, model):
+            given = "no optimizer" if optimizer is None else "an optimizer that holds no parameter of the model"
+            raise CompressionError(f"{self.where}: given {given}; expected one built on model.parameters()")
+        steps = 0
+
+        def before_call(*_: object) -> None:
+            if batches is not None and steps >= batches:
+                raise _Enough
+
+        def prepare() -> None:
+            _unscale(optimizer)
+            if before_step is not None:
+                with torch.no_grad():
+                    before_step()
+
+        def hook(_: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+            before_call()
+            closure = _closure(args, kwargs)
+            if closure is None:
+                prepare()
+                return None
+
+            def closed() -> object:
+                loss = closure()
+                prepare()
+                return loss
+
+            return _with_closure(closed, args, kwargs)
+
+        def after_step(*_: object) -> None:
+            nonlocal steps
+            steps += 1
+
+        for _ in range(1 if epochs is None else epochs):
+            steps = 0
+            with _modes_kept(model):
+                if isinstance(self.trainer, _Loop):
+                    model.train()
+                self._run(model, optimizer, before_call, hook, after_step)
+            if steps == 0:
+                self._complain("stepped its optimizer", 0)
+
+    def _run(
+        self, model: nn.Module, optimizer: Optimizer, before_call: _Hook, before_step: _Hook, after_step: _Hook
+    ) -> None:
+        """One epoch, until a hook has enough."""
+        with ExitStack() as hooks:
+            hooks.callback(model.register_forward_pre_hook(before_call).remove)
+            hooks.callback(optimizer.register_step_pre_hook(before_step).remove)
+            hooks.callback(optimizer.register_step_post_hook(after_step).remove)
+            try:
+                with torch.enable_grad():
+                    self.trainer(model, optimizer, self.criterion)
+            except _Enough:
+                pass
+
+    def _complain(self, missing: str, calls: int) -> NoReturn:
+        called = f" (it called the model {calls} times)" if calls else ""
+        raise CompressionError(
+            f"{self.where}.trainer: given a function that never {missing}{called}; expected one that runs an epoch: "
+            "the model it is given, loss.backward() and optimizer.step() for each batch"
+        )
+
+
+@dataclass
+class _Loop:
+    """The training function that batches and a loss make. Without a loss, it only calls the model."""
+
+    batches: Iterable[Any]
+    loss: Loss | None
+    where: str
+    read: int = 0
+
+    def __call__(self, model: nn.Module, optimizer: Optimizer, _: object) -> None:
+        device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), None)
+        before = self.read
+        for batch in self.batches:
+            inputs, target = self._split(batch)
+            self.read += 1
+            with torch.set_grad_enabled(self.loss is not None):
+                output = _call(model, _moved(inputs, device))
+            if self.loss is not None:
+                optimizer.zero_grad()
+                torch.autograd.backward(self._scalar(self.loss(output, _moved(target, device))))
+                optimizer.step()
+        if self.read == before:
+            once = f" (an iterator gives its batches once, and {self.read} were taken; pass a list or a DataLoader)"
+            used_up = once if isinstance(self.batches, Iterator) else ""
+            raise CompressionError(f"{self.where}.batches: given 0 batches; expected at least one{used_up}")
+
+    def _split(self, batch: Any) -> tuple[Any, Any]:
+        pair = isinstance(batch, tuple | list)
+        if pair and len(batch) == 2:
+            return batch[0], batch[1]
+        if self.loss is None and (not pair or len(batch) == 1):
+            return (batch[0] if pair else batch), None
+        given = f"a {type(batch).__name__}" + (f" of {len(batch)}" if pair else "")
+        wanted = "(inputs, target)" + (" or the inputs alone" if self.loss is None else "")
+        raise CompressionError(f"{self.where}.batches: given {given} as batch {self.read}; expected {wanted}")
+
+    def _scalar(self, loss: object) -> Tensor:
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            given = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            raise CompressionError(f"{self.where}.loss: given {given} for a batch; expected a scalar tensor")
+        return loss
+
+
+class _Saved:
+    """What a run may change of modules and an optimizer, to be put back: the same objects with the same values."""
+
+    def __init__(self, roots: Iterable[nn.Module], optimizer: Optimizer) -> None:
+        self._tensors: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
+        modules = [module for root in roots for module in root.modules()]
+        owners = [vars(module) for module in modules]
+        deep = [vars(module)[part] for module in modules for part in ("_parameters", "_buffers")]
+        self._undo = [self._keep(part) for part in (*deep, optimizer.state, optimizer.param_groups)]
+        self._undo += [_keep_dict(owner, dict(owner)) for owner in (*owners, vars(optimizer))]
+
+    def drop_gradients(self) -> None:
+        """So that a step of the optimizer changes nothing."""
+        for tensor, _ in self._tensors.values():
+            if tensor.is_leaf:
+                tensor.grad = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for undo in self._undo:
+                    undo()
+
+    def _keep(self, value: Any) -> Callable[[], Any]:
+        if isinstance(value, Tensor):
+            if id(value) not in self._tensors:
+                self._tensors[id(value)] = value, _keep_tensor(value)
+            return self._tensors[id(value)][1]
+        if isinstance(value, dict):
+            items = {key: self._keep(item) for key, item in value.items()}
+            return lambda: _keep_dict(value, {key: undo() for key, undo in items.items()})()
+        if isinstance(value, list | tuple):
+            parts = [self._keep(item) for item in value]
+            return lambda: _refill(value, [undo() for undo in parts])
+        return lambda: value
+
+
+def _keep_tensor(tensor: Tensor) -> Callable[[], Tensor]:
+    """Its storage, values, gradient and whether it needs one: a run may have moved it to another device."""
+    data, values = tensor.data, tensor.detach().clone()
+    gradient, trains = (tensor.grad, tensor.requires_grad) if tensor.is_leaf else (None, False)
+
+    def undo() -> Tensor:
+        if not tensor.is_leaf:
+            return tensor.copy_(values)
+        tensor.grad = None
+        tensor.data = data
+        data.copy_(values)
+        tensor.grad = gradient
+        return tensor.requires_grad_(trains)
+
+    return undo
+
+
+def _keep_dict(owner: dict[Any, Any], items: dict[Any, Any]) -> Callable[[], dict[Any, Any]]:
+    def undo() -> dict[Any, Any]:
+        owner.clear()
+        owner.update(items)
+        return owner
+
+    return undo
+
+
+def _refill(sequence: Any, items: list[Any]) -> Any:
+    if isinstance(sequence, list):
+        sequence[:] = items
+    return sequence
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    initialised: Any = torch.cuda.is_initialized
+    cuda = torch.cuda.get_rng_state_all() if initialised() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _wrong(
+    trainer: object, optimizer: object, criterion: object, batches: object, loss: object, purpose: Purpose
+) -> str | None:
+    """What is wrong with the data given, the first thing found."""
+    if trainer is None and batches is None:
+        return "given no data; expected trainer, optimizer and criterion, or batches and loss"
+    if trainer is not None and batches is not None:
+        return "given both trainer and batches; expected one of them"
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        return f"given {optimizer!r} as optimizer; expected a torch.optim.Optimizer"
+    if trainer is not None:
+        if not _takes_three(trainer):
+            return f"given {trainer!r} as trainer; expected a function trainer(model, optimizer, criterion)"
+        if optimizer is None:
+            return "given a trainer without an optimizer; expected the optimizer that it steps"
+        return "given trainer and loss; expected trainer and criterion" if loss is not None else None
+    if isinstance(batches, Tensor | Mapping | str | bytes) or not isinstance(batches, Iterable):
+        return f"given a {type(batches).__name__} as batches; expected an iterable of batches, such as a DataLoader"
+    if criterion is not None:
+        return "given batches and criterion; expected batches and loss (loss=criterion)"
+    if loss is not None and not callable(loss):
+        return f"given {loss!r} as loss; expected a function loss(output, target)"
+    if loss is None and purpose != "outputs":
+        return "given batches without a loss; expected loss(output, target) beside them"
+    if optimizer is None and purpose == "training":
+        return "given batches without an optimizer; expected the optimizer to train with"
+    return None
+
+
+def _takes_three(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(None, None, None)
+    except (TypeError, ValueError) as error:
+        return isinstance(error, ValueError)
+    return True
+
+
+def _trains(optimizer: Optimizer, model: nn.Module) -> bool:
+    own = {id(parameter) for parameter in model.parameters()}
+    return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
+
+
+def _closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
+    """The closure that `optimizer.step` was given; the optimizer itself is the first of its arguments."""
+    closure: Callable[[], Any] | None = kwargs.get("closure", args[1] if len(args) > 1 else None)
+    return closure
+
+
+def _with_closure(closure: Callable[[], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+    return (args[0], closure, *args[2:]), {name: value for name, value in kwargs.items() if name != "closure"}
+
+
+@torch.no_grad()
+def _unscale(optimizer: Optimizer) -> bool:
+    """Do what a fused optimizer does itself in a scaled step: true gradients. False where they overflowed."""
+    scale, overflowed = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
+    if scale is not None:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.div_(scale.to(parameter.grad.device))
+        vars(optimizer)["grad_scale"] = None
+    return overflowed is None or not bool(overflowed)
+
+
+def _call(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+
+
+def _moved(value: Any, device: torch.device | None) -> Any:
+    """Every tensor of a batch, on the device of the model."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {name: _moved(item, device) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_moved(item, device) for item in value]
+    return value

@@ -1,0 +1,347 @@
+"""`Pruner`: what every pruner shares, so that one algorithm is one small formula.
+
+A subclass says how elements score (`score`) or, for its own rule, gives the mask itself (`calc_mask`), and where a
+schedule moves the sparsity, how much of it there is at an epoch (`amount`). What is pruned as one (granularity) and
+how a budget is divided among layers (allocation) are the entry's to say, for any score. Reading config_list, choosing
+exactly, keeping the masks while training and giving the weights back are here and in the engine.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+from torch import Tensor, nn
+
+from autoprune.compression.core import config_list as configuration
+from autoprune.compression.core.allocations.base import Allocation
+from autoprune.compression.core.allocations.uniform import Uniform
+from autoprune.compression.core.config_list import Entry, Key, Target, sparsity_key
+from autoprune.compression.core.errors import CompressionError, ConfigListError
+from autoprune.compression.torch import masking
+from autoprune.compression.torch.choosing import Budget, Candidate, Formula, choose, choose_coupled
+from autoprune.compression.torch.components import (
+    COMPONENT_KEYS,
+    allocation_of,
+    budget_problems,
+    budgets_of,
+    component_problems,
+    coupled,
+    fixed_sparsity,
+    granularity_of,
+    limits_of,
+)
+from autoprune.compression.torch.granularities.base import Granularity
+from autoprune.compression.torch.layers import LayerInfo, Types, companions, holders, layers_of
+from autoprune.compression.torch.masking import Request, Vote
+from autoprune.errors import Problem
+
+Masks: TypeAlias = dict[str, dict[str, Tensor]]
+ConfigList: TypeAlias = Sequence[Mapping[str, Any]]
+
+AT_THE_END = sys.maxsize
+"""The epoch by which every schedule has reached its target."""
+
+
+class Pruner:
+    """Prunes the layers that a config_list selects.
+
+    `Pruner(model, config_list)`, `Pruner(config_list)(model)` and `Pruner(sparsity=.8)(model)` are one; keywords
+    beside a config_list hold for every entry that does not say otherwise. Building a pruner checks everything and
+    leaves the model alone; `compress()` masks it.
+    """
+
+    keys: ClassVar[tuple[Key, ...]] = (
+        sparsity_key("sparsity", spellings=("sparsity_per_layer",)),
+        sparsity_key("total_sparsity", instead_of="sparsity"),
+    )
+    aliases: ClassVar[tuple[str, ...]] = ()
+    final_key: ClassVar[str] = "sparsity"
+    granularity: ClassVar[str] = "element"
+    allocation: ClassVar[str] = "uniform"
+    supported: ClassVar[Types] = ()
+    grows: ClassVar[bool] = False
+
+    _model: nn.Module | None = None
+    _entries: Sequence[Entry] | None = None
+    _targets: Sequence[Target] = ()
+    _groups: Sequence[Sequence[str]] = ()
+    _compressed: bool = False
+    _epoch: int = 0
+
+    def __init__(
+        self,
+        model: nn.Module | ConfigList | None = None,
+        config_list: ConfigList | None = None,
+        *,
+        groups: Sequence[Sequence[str]] = (),
+        **settings: Any,
+    ) -> None:
+        if model is not None and not isinstance(model, nn.Module):
+            if config_list is not None:
+                raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
+            model, config_list = None, model
+        self._groups = groups
+        self._entries, problems = self._read(config_list, settings)
+        if model is not None:
+            self._model = model
+            found, unmatched = self._match(model)
+            problems = problems + unmatched or self._unreachable(model, found)
+        if problems:
+            raise ConfigListError(problems)
+
+    def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
+        """How much each weight matters; the smallest go first. The shape of `weight`, or one for each filter."""
+        raise NotImplementedError(f"{self._called} must override score or calc_mask")
+
+    def combine(self, blocks: Tensor) -> Tensor:
+        """The score of each unit of several weights, from a matrix with their scores, a row for each unit."""
+        return blocks.sum(1)
+
+    def calc_mask(self, layer: LayerInfo, weight: Tensor) -> Tensor:
+        """Override to give the mask itself: true or 1 where a weight is kept, in the shape of `weight`."""
+        raise NotImplementedError(f"{self._called} must override score or calc_mask")
+
+    def amount(self, settings: Mapping[str, Any], epoch: int) -> float:
+        """The sparsity that an entry asks for at an epoch."""
+        value: float = settings["total_sparsity" if "total_sparsity" in settings else self.final_key]
+        return value
+
+    def preprocess_model(self, model: nn.Module) -> nn.Module | None:
+        """Override to change the model before it is masked; what is returned, if anything, takes its place."""
+        return None
+
+    def prepare(self, layers: Sequence[LayerInfo]) -> None:
+        """Override to gather what scores need, or to train, before the layers are pruned."""
+
+    @classmethod
+    def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the settings of an entry beyond each key's own range."""
+        return []
+
+    @property
+    def model(self) -> nn.Module:
+        if self._model is None:
+            raise CompressionError(f"{self._called}: given no model; expected one, or a call: pruner(model)")
+        return self._model
+
+    @property
+    def masks(self) -> Masks:
+        """What this pruner keeps at present, by layer and parameter: copies."""
+        masks: Masks = {}
+        for target in self._targets:
+            info = self.info(target)
+            for name in (info.parameter, *companions(info.module)):
+                held = masking.find(info.module, name)
+                if held is not None and (keep := held.vote(self._owner)) is not None:
+                    masks.setdefault(info.name, {})[name] = keep.clone()
+        return masks
+
+    def __call__(self, model: nn.Module) -> tuple[nn.Module, Masks]:
+        """Compress this model: for a pruner that was built without one."""
+        if not isinstance(model, nn.Module):
+            raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
+        self._model = model
+        return self.compress()
+
+    def compress(self) -> tuple[nn.Module, Masks]:
+        """Mask the model, and return it with its masks. Again, it changes only what the sparsity asks for."""
+        self.prune(self.plan())
+        return self.model, self.masks
+
+    def plan(self) -> list[Budget]:
+        """What the entries ask for at this epoch: budgets, each of layers that share one sparsity."""
+        if not self._compressed:
+            self._model = self.preprocess_model(self.model) or self.model
+        self._targets, problems = self._match(self.model)
+        if problems := problems or self._unreachable(self.model, self._targets):
+            raise ConfigListError(problems)
+        return self._budgets()
+
+    def prune(self, budgets: Sequence[Budget]) -> None:
+        """Prune to these budgets, of `plan()` or made from them."""
+        self.prepare([self.info(target) for budget in budgets for target in budget.targets])
+        self._mask(budgets)
+        self._compressed = True
+
+    def update_epoch(self, epoch: int) -> None:
+        """Tell the pruner where the training is; one with a schedule moves its masks."""
+        self._check_compressed("update_epoch")
+        try:
+            number = operator.index(epoch)
+        except TypeError:
+            number = -1
+        if number < 0 or isinstance(epoch, bool):
+            raise CompressionError(f"update_epoch: given {epoch!r}; expected a whole number, 0 or more")
+        self._epoch = number
+        self._mask(self._budgets())
+
+    def step(self) -> None:
+        """Enforce the masks. Only loops that change weights without torch.optim need to call it."""
+        self._check_compressed("step")
+        for _, _, held in masking.all_masked(self.model):
+            if self._owner in held.votes:
+                held.enforce()
+
+    def unwrap(self, *, keep_zeros: bool = False) -> nn.Module:
+        """Take the masks off: pruned weights get back their last values, or stay zero with `keep_zeros`."""
+        masking.drop(self.model, self._owner, keep_zeros=keep_zeros)
+        self._targets, self._compressed = (), False
+        return self.model
+
+    def info(self, target: Target) -> LayerInfo:
+        """A layer as formulas get it."""
+        return layer_info(self.model, target)
+
+    @property
+    def _called(self) -> str:
+        return type(self).__name__
+
+    @property
+    def _owner(self) -> str:
+        owner: str = self.__dict__.setdefault("_owner_id", uuid.uuid4().hex)
+        return owner
+
+    @property
+    def _masks_itself(self) -> bool:
+        return type(self).calc_mask is not Pruner.calc_mask
+
+    def _check_compressed(self, call: str) -> None:
+        if not self._compressed:
+            raise CompressionError(
+                f"{self._called}.{call}: given a model that it has not masked; call compress() first"
+            )
+
+    def _read(self, given: ConfigList | None, settings: Mapping[str, Any]) -> tuple[list[Entry], list[Problem]]:
+        """The entries of a config_list, or the one that keywords make."""
+        own = tuple(key.optional() for key in self.keys) if self._masks_itself else self.keys
+        keys = (*own, *COMPONENT_KEYS)
+        problems: list[Problem] = []
+        if given is None:
+            filled = self._filled(settings, {})
+            entries = [configuration.read_entry(self._called, filled, keys, problems, selectors=False)]
+        else:
+            entries, problems = configuration.read(given, keys, lambda item: self._filled(item, settings))
+        if not problems:
+            pruning = [entry for entry in entries if not entry.exclude]
+            problems = [problem for entry in pruning for problem in self._check(entry)]
+        return entries, problems
+
+    def _filled(self, item: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An entry with the keywords that hold for all, and with the sparsity that a pattern such as 2:4 makes."""
+        filled = {**settings, **item}
+        spellings = {name for key in self.keys for name in key.names if name.endswith("sparsity")}
+        fixed = fixed_sparsity(filled.get("granularity", self.granularity))
+        return filled if fixed is None or spellings & set(filled) else {self.final_key: fixed, **filled}
+
+    def _check(self, entry: Entry) -> list[Problem]:
+        problems = self.check(entry.where, entry.settings)
+        if problems or self._masks_itself:
+            return problems
+        cap = entry.settings.get("max_sparsity_per_layer")
+        last = self.amount(entry.settings, AT_THE_END)
+        return component_problems(entry.where, last, self._granularity(entry), self._allocation(entry), cap)
+
+    def _match(self, model: nn.Module) -> tuple[list[Target], list[Problem]]:
+        """The layers of the model that the entries select. A subclass may have skipped `__init__`: read lazily."""
+        if self._entries is None:
+            self._entries = self._read(None, {})[0]
+        return configuration.targets(self._entries, layers_of(model, self.supported))
+
+    def _unreachable(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
+        """Budgets that the layers cannot spend, and groups that do not fit."""
+        if self._masks_itself:
+            return []
+        budgets, problems = self._divided(model, targets)
+        return problems + [each for budget in budgets if budget.allocation.ranks for each in budget_problems(budget)]
+
+    def _budgets(self) -> list[Budget]:
+        if self._masks_itself:
+            return [Budget([target], 0.0, 0.0, Uniform()) for target in self._targets]
+        return self._divided(self.model, self._targets)[0]
+
+    def _divided(self, model: nn.Module, targets: Sequence[Target]) -> tuple[list[Budget], list[Problem]]:
+        budgets: list[Budget] = []
+        for entry in self._entries or ():
+            if own := [target for target in targets if target.entry is entry]:
+                now, last = (self.amount(entry.settings, epoch) for epoch in (self._epoch, AT_THE_END))
+                shapes = [tuple(layer_info(model, target).weight.shape) for target in own]
+                budgets += budgets_of(own, self._allocation(entry), now, last, shapes)
+        return coupled(budgets, self._groups)
+
+    def _allocation(self, entry: Entry) -> Allocation:
+        return allocation_of(entry.settings, self.allocation)
+
+    def _granularity(self, entry: Entry) -> Granularity:
+        return granularity_of(entry.settings, self.granularity)
+
+    def _mask(self, budgets: Sequence[Budget]) -> None:
+        """Choose for all layers, then mask them, so that an error leaves the model as it was."""
+        chosen = [choice for budget in budgets for choice in self._choose(budget)]
+        sharing = holders(self.model)
+        for info, keep, request in chosen:
+            for name in (info.parameter, *companions(info.module)):
+                parameter = info.module.get_parameter(name)
+                held = [masking.attach(module, shared) for module, shared in sharing[id(parameter)]]
+                held[0].set_vote(self._owner, Vote(keep, request, self.grows))
+
+    def _choose(self, budget: Budget) -> list[tuple[LayerInfo, Tensor, Request]]:
+        infos = [self.info(target) for target in budget.targets]
+        if self._masks_itself:
+            return [(info, self._given_mask(info), Request(self._called, None, None)) for info in infos]
+        candidates = [
+            self._candidate(info, target.entry, budget) for info, target in zip(infos, budget.targets, strict=True)
+        ]
+        if budget.allocation.couples and len(infos) > 1:
+            pruned = choose_coupled(candidates, budget.sparsity)
+        else:
+            limits = limits_of(budget.targets) if budget.allocation.ranks else None
+            pruned = choose(candidates, budget.sparsity, limits)
+        request = Request(self._called, budget.sparsity, budget.target, pooled=len(infos) > 1)
+        return [(info, own.keep(mask), request) for info, own, mask in zip(infos, candidates, pruned, strict=True)]
+
+    def _candidate(self, info: LayerInfo, entry: Entry, budget: Budget) -> Candidate:
+        formula = Formula(self.score, self.combine, self._granularity(entry))
+        held = masking.find(info.module, info.parameter)
+        return Candidate(info, held, self._owner, formula, budget.allocation)
+
+    def _given_mask(self, info: LayerInfo) -> Tensor:
+        weight = info.weight.detach()
+        mask = self.calc_mask(info, weight)
+        if not isinstance(mask, Tensor) or mask.shape != weight.shape:
+            given = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
+            raise CompressionError(
+                f"{self._called}.calc_mask: given {given} for layer {info.called}; "
+                f"expected a mask tensor of shape {tuple(weight.shape)}"
+            )
+        return (mask != 0).to(weight.device)
+
+
+def layer_info(model: nn.Module, target: Target) -> LayerInfo:
+    """A layer as formulas get it."""
+    module = model.get_submodule(target.layer.name)
+    return LayerInfo(target.layer.name, module, target.layer.parameter, target.entry.settings)
+
+
+def unwrap(model: nn.Module, *, keep_zeros: bool = False) -> nn.Module:
+    """Take every mask off a model, whoever set it: for a copy or a loaded model, whose pruner is elsewhere."""
+    masking.drop(model, None, keep_zeros=keep_zeros)
+    return model
+
+
+def achieved_sparsity(masked: nn.Module | Masks) -> float:
+    """The pruned share of the masked layers, from the masks that `compress` returned or from a masked model."""
+    if isinstance(masked, nn.Module):
+        held = {id(held): held for _, _, held in masking.all_masked(masked)}
+        if not held:
+            raise CompressionError(
+                "achieved_sparsity: given a model without masks; expected one that compress() has masked, or masks"
+            )
+        kept = [each.kept() for each in held.values()]
+    else:
+        kept = [keep for layer in masked.values() for keep in layer.values()]
+    total = sum(keep.numel() for keep in kept)
+    return 1 - sum(int(keep.sum()) for keep in kept) / total if total else 0.0

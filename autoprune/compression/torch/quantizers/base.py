@@ -1,0 +1,266 @@
+"""`Quantizer`: what every quantizer shares, so that one algorithm is its formula.
+
+A subclass says what becomes of a weight (`quantize_weight`, or `encode`, which gives the integers too) and, if it
+quantises activations, of inputs and outputs. Reading config_list, keeping the weights in float and putting the
+quantised ones in their place for the time of each forward are here and in the hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from autoprune.compression.core import config_list as configuration
+from autoprune.compression.core.config_list import Entry, Key, Target
+from autoprune.compression.core.errors import CompressionError, ConfigListError, remedy
+from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.quantizers import _export
+from autoprune.compression.torch.quantizers._codes import Codes, straight_through
+from autoprune.compression.torch.quantizers._layers import layers_of, missing
+from autoprune.compression.torch.quantizers._settings import KINDS, check_bits, kinds_of, quant_keys
+from autoprune.compression.torch.quantizers._sites import Site, all_sites, find
+from autoprune.errors import Problem
+
+
+class Quantizer:
+    """Quantises the layers that a config_list selects.
+
+    `Quantizer(model, config_list)`, `Quantizer(config_list)(model)` and `Quantizer(quant_bits=4)(model)` are one; keywords
+    beside a config_list hold for every entry that does not say otherwise. Building a quantizer checks everything and leaves the model alone; `compress()` quantises it.
+    """
+
+    keys: ClassVar[tuple[Key, ...]] = quant_keys()
+    aliases: ClassVar[tuple[str, ...]] = ()
+    differentiable: ClassVar[bool] = False
+    """True: gradients pass through the formulas as they are written; otherwise straight to the float values."""
+
+    _model: nn.Module | None = None
+    _entries: Sequence[Entry] | None = None
+    _compressed: bool = False
+
+    def __init__(
+        self,
+        model: nn.Module | Sequence[Mapping[str, Any]] | None = None,
+        config_list: Sequence[Mapping[str, Any]] | None = None,
+        **settings: Any,
+    ) -> None:
+        if model is not None and not isinstance(model, nn.Module):
+            if config_list is not None:
+                raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
+            model, config_list = None, model
+        self._entries, problems = self._read(config_list, settings)
+        if model is not None:
+            self._model = model
+            problems += self._match(model)[1]
+        if problems:
+            raise ConfigListError(problems)
+
+    def quantize_weight(self, layer: LayerInfo, weight: Tensor) -> Tensor:
+        """The weight that the layer computes with, in the shape of `weight`."""
+        return self.encode(layer, weight).decode()
+
+    def encode(self, layer: LayerInfo, weight: Tensor) -> Codes:
+        """The weight as integers on a grid, which `export` writes; the layer computes with what they stand for."""
+        raise NotImplementedError(f"{self._called} must override quantize_weight or encode")
+
+    def quantize_input(self, layer: LayerInfo, x: Tensor) -> Tensor:
+        """The first argument that the layer gets."""
+        raise NotImplementedError(f"{self._called} must override quantize_input")
+
+    def quantize_output(self, layer: LayerInfo, x: Tensor) -> Tensor:
+        """The output of the layer that the rest of the model gets."""
+        raise NotImplementedError(f"{self._called} must override quantize_output")
+
+    def preprocess_model(self, model: nn.Module) -> nn.Module | None:
+        """Override to change the model before it is quantised, or to give another in its place."""
+        return None
+
+    def prepare(self, layers: Sequence[LayerInfo]) -> None:
+        """Override to look at the layers before they are quantised."""
+
+    def step(self) -> None:
+        """Override for an algorithm that changes after an optimizer's step; its users call it."""
+
+    def update_epoch(self, epoch: int) -> None:
+        """Override for an algorithm that changes between epochs; its users call it."""
+
+    def effective(self, layer: LayerInfo, args: Any = None, kwargs: Any = None) -> dict[str, Tensor]:
+        """The float parameters that a forward with these arguments, or without any an export, starts from."""
+        return {"weight": layer.module.get_parameter("weight")}
+
+    @property
+    def model(self) -> nn.Module:
+        if self._model is None:
+            raise CompressionError(f"{self._called}: given no model; expected one, or a call: quantizer(model)")
+        return self._model
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What this quantizer has learnt, by `layer.kind.what`."""
+        held: dict[str, Tensor] = self.__dict__.setdefault("_state", {})
+        return held
+
+    @property
+    def folded(self) -> dict[str, str]:
+        """The BatchNorm that each layer has taken in, by their names."""
+        return {}
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Quantizer:
+        """The quantizer of a model: for one that was copied or loaded, its own."""
+        found = {id(site.quantizer): site.quantizer for _, _, site in all_sites(model)}
+        if len(found) != 1:
+            raise CompressionError(f"{cls.__name__}.of: given a model with {len(found)} quantizers; expected one")
+        return next(iter(found.values()))
+
+    def __call__(self, model: nn.Module) -> nn.Module:
+        """Quantise this model: for a quantizer that was built without one."""
+        if not isinstance(model, nn.Module):
+            raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
+        if self._compressed and model is not self._model:
+            raise CompressionError(
+                f"{self._called}: given a second model; expected one, whose state it keeps (make another quantizer)"
+            )
+        self._model = model
+        return self.compress()
+
+    def compress(self) -> nn.Module:
+        """Quantise the model from now on, and return it."""
+        if not self._compressed:
+            self._model = self.preprocess_model(self.model) or self.model
+        found, problems = self._match(self.model)
+        if problems:
+            raise ConfigListError(problems)
+        layers = [
+            LayerInfo(target.layer.name, self.model.get_submodule(target.layer.name), "weight", target.entry.settings)
+            for target in found
+        ]
+        for layer in layers:
+            site = find(layer.module)
+            if site is not None and site.quantizer is not self:
+                raise CompressionError(
+                    f"{self._called}: given layer {layer.name!r}, which {site.quantizer._called} quantises already; "
+                    "expected a layer in float (call unwrap() of that quantizer first)"
+                )
+        self.unwrap()
+        self.prepare(layers)
+        for layer in layers:
+            Site(self, layer)
+        self._compressed = True
+        return self.model
+
+    def unwrap(self) -> nn.Module:
+        """Give the float model back, with what it has learnt. The quantizer's own state stays."""
+        for _, module, site in list(all_sites(self.model)):
+            if site.quantizer is self:
+                site.detach(module)
+        self._compressed = False
+        return self.model
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of the quantizer's state, beside the model's own state_dict."""
+        return {name: value.clone() for name, value in self.state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up the state of a quantizer of the same layers."""
+        names = [layer.name for layer in layers_of(self.model)]
+        for name in state:
+            layer = name.rsplit(".", 2)[0]
+            if layer not in names:
+                raise CompressionError(
+                    f"{self._called}.load_state_dict: given {name!r}; expected the name of a layer of this model, "
+                    f"a quant type and a quantity ({remedy(layer, names)})"
+                )
+        self.state.clear()
+        self.state.update({name: value.clone() for name, value in state.items()})
+
+    @torch.no_grad()
+    def export(self, path: str | Path) -> None:
+        """Write the quantised model as safetensors: integers where there are any, floats for the rest."""
+        own = type(self)
+        if own.encode is Quantizer.encode or own.quantize_weight is not Quantizer.quantize_weight:
+            raise CompressionError(
+                f"{self._called}.export: given a quantizer with its own quantize_weight, whose integers are unknown; "
+                "expected one that overrides encode"
+            )
+        if not self._compressed:
+            raise CompressionError(f"{self._called}.export: given a model in float; call compress() first")
+        _export.write(self, Path(path))
+
+    def exported_activations(self, layer: LayerInfo, kind: str) -> dict[str, Tensor]:
+        """Override to write what is known of a layer's inputs and outputs."""
+        return {}
+
+    def stand_ins(self, layer: LayerInfo, args: Any, kwargs: Any) -> dict[str, Tensor]:
+        """What stands in for the layer's parameters for the time of a forward."""
+        parameters = self.effective(layer, args, kwargs)
+        weight = self.quantized("weight", layer, parameters["weight"])
+        return {**parameters, "weight": weight.to(layer.module.get_parameter("weight").dtype)}
+
+    def quantized(self, kind: str, layer: LayerInfo, x: Tensor) -> Tensor:
+        """A weight, input or output as the algorithm quantises it. Integers, such as tokens, are left alone."""
+        if not isinstance(x, Tensor):
+            raise CompressionError(f"layer {layer.name!r}: given {type(x).__name__} as {kind}; expected a tensor")
+        if not x.is_floating_point():
+            return x
+        quantize = getattr(self, f"quantize_{kind}")
+        if self.differentiable:
+            result: Tensor = quantize(layer, x)
+        else:
+            with torch.no_grad():
+                result = quantize(layer, x)
+        if not isinstance(result, Tensor) or result.shape != x.shape:
+            given = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else repr(result)
+            raise CompressionError(
+                f"{self._called}.quantize_{kind}: given {given} for layer {layer.name!r}; "
+                f"expected a tensor of shape {tuple(x.shape)}"
+            )
+        result = result.to(x)
+        return result if self.differentiable else straight_through(x, result)
+
+    @classmethod
+    def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the settings of an entry beyond each key's own range."""
+        offered = [kind for kind in KINDS if kind == "weight" or cls._overrides(f"quantize_{kind}")]
+        problems = check_bits(where, settings)
+        for kind in kinds_of(settings):
+            if kind not in offered:
+                expected = f"what {cls.__name__} quantises: {', '.join(offered)}"
+                problems.append(Problem(f"{where}.quant_types", repr(kind), expected))
+        return problems
+
+    @property
+    def _called(self) -> str:
+        return type(self).__name__
+
+    @classmethod
+    def _overrides(cls, method: str) -> bool:
+        return getattr(cls, method) is not getattr(Quantizer, method)
+
+    def _read(
+        self, given: Sequence[Mapping[str, Any]] | None, settings: Mapping[str, Any]
+    ) -> tuple[list[Entry], list[Problem]]:
+        """The entries of a config_list, or the one that keywords make."""
+        problems: list[Problem] = []
+        if given is None:
+            entries = [configuration.read_entry(self._called, settings, self.keys, problems, selectors=False)]
+        else:
+            entries, problems = configuration.read(given, self.keys, lambda item: {**settings, **item})
+        if not problems:
+            problems = [
+                problem for entry in entries if not entry.exclude for problem in self.check(entry.where, entry.settings)
+            ]
+        return entries, problems
+
+    def _match(self, model: nn.Module) -> tuple[list[Target], list[Problem]]:
+        """The layers that the entries select. A subclass may have skipped `__init__`: read lazily."""
+        if self._entries is None:
+            self._entries = self._read(None, {})[0]
+        found, problems = configuration.targets(self._entries, layers_of(model))
+        for target in found:
+            problems += missing(target, model.get_submodule(target.layer.name))
+        return found, problems
