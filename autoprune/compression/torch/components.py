@@ -33,7 +33,10 @@ def granularity_of(settings: Mapping[str, Any], default: str) -> Granularity:
 
 def allocation_of(settings: Mapping[str, Any], default: str) -> Allocation:
     """As the entry says; `total_sparsity` is one budget for all its layers, ranked together."""
-    return allocations.find(settings.get("allocation", "global" if "total_sparsity" in settings else default))
+    usual = allocations.find(default)
+    if "allocation" in settings:
+        return allocations.find(settings["allocation"])
+    return allocations.find("global") if "total_sparsity" in settings and not usual.ranks else usual
 
 
 def fixed_sparsity(granularity: object) -> float | None:
@@ -56,7 +59,7 @@ def component_problems(
         problems.append(Problem(where, given, "uniform or erk: every row of a layer loses the same number"))
     if allocation.couples and granularity.name != "filter":
         problems.append(Problem(where, f"{granularity.name} with {allocation.name}", "the granularity filter"))
-    if cap is not None and allocation.name in ("uniform", "dependency_aware"):
+    if cap is not None and not allocation.shares:
         problems.append(
             Problem(where, "max_sparsity_per_layer alone", "total_sparsity beside it, which it caps, or an allocation")
         )
@@ -77,7 +80,9 @@ def budgets_of(
     ]
 
 
-def coupled(budgets: Sequence[Budget], groups: Sequence[Sequence[str]]) -> tuple[list[Budget], list[Problem]]:
+def coupled(
+    budgets: Sequence[Budget], groups: Sequence[Sequence[str]], filters: Mapping[str, int]
+) -> tuple[list[Budget], list[Problem]]:
     """The budgets of the layers of each group made one."""
     problems: list[Problem] = []
     by_name = {budget.targets[0].layer.name: budget for budget in budgets if budget.allocation.couples}
@@ -99,6 +104,9 @@ def coupled(budgets: Sequence[Budget], groups: Sequence[Sequence[str]]) -> tuple
         own = [by_name[name] for name in group if name in by_name and name not in taken]
         if len({budget.sparsity for budget in own}) > 1:
             problems.append(Problem(where, "layers of different sparsities", "one sparsity: they are pruned together"))
+        if len(numbers := list(dict.fromkeys(filters[budget.targets[0].layer.name] for budget in own))) > 1:
+            given = f"layers of {' and '.join(map(str, numbers))} filters"
+            problems.append(Problem(where, given, "as many in each: they are pruned together"))
         if own:
             merged = Budget([each.targets[0] for each in own], own[0].sparsity, own[0].target, own[0].allocation)
             taken |= dict.fromkeys(group, merged)
@@ -119,13 +127,12 @@ def limits_of(targets: Sequence[Target]) -> list[int]:
     return [min(limit, pruned_count(target.layer.size, cap)) for limit, target in zip(most, targets, strict=True)]
 
 
-def budget_problems(budget: Budget) -> list[Problem]:
-    """A total that its layers cannot reach."""
-    total = sum(target.layer.size for target in budget.targets)
-    most = sum(limits_of(budget.targets))
-    if pruned_count(total, budget.target) <= most:
+def budget_problems(targets: Sequence[Target], sparsity: float) -> list[Problem]:
+    """A budget that its layers cannot spend."""
+    total, most = sum(target.layer.size for target in targets), sum(limits_of(targets))
+    if pruned_count(total, sparsity) <= most:
         return []
-    entry = budget.targets[0].entry
+    entry = targets[0].entry
     name = "total_sparsity" if "total_sparsity" in entry.settings else "sparsity"
     expected = f"at most {most / total:.10g}, what its layers allow"
-    return [Problem(f"{entry.where}.{name}", repr(budget.target), expected)]
+    return [Problem(f"{entry.where}.{name}", repr(sparsity), expected)]

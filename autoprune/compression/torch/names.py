@@ -9,8 +9,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from autoprune.compression.core.errors import remedy
+from autoprune.compression.core.errors import CompressionError, remedy
 from autoprune.compression.torch.pruners.base import Pruner
+from autoprune.registry import fold
 
 _PACKAGE = __name__.rpartition(".")[0]
 _ROOMS: dict[str, type] = {f"{_PACKAGE}.pruners": Pruner}
@@ -29,6 +30,18 @@ def algorithms() -> dict[str, type[Any]]:
         found |= {entry.name: entry.load() for entry in entry_points(group=room.replace(".torch", ""))}
     public = {name: value for name, value in found.items() if not name.startswith("_")}
     return dict(sorted(public.items()))
+
+
+def pruner(name: str) -> type[Pruner]:
+    """A pruner by its name or an alias, in any case and without the word Pruner: `l1_norm` is L1NormPruner."""
+    known = {_fold(each): value for each, value in algorithms().items() if issubclass(value, Pruner)}
+    if _fold(name) not in known:
+        raise CompressionError(f"given {name!r}; expected a pruner's name ({remedy(_fold(name), known)})")
+    return known[_fold(name)]
+
+
+def _fold(name: str) -> str:
+    return fold(name).removesuffix("pruner")
 
 
 def find(name: str) -> type[Any]:

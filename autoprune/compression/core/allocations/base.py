@@ -10,9 +10,14 @@ from autoprune.compression.core.selection import Source
 
 
 class Allocation(ABC):
-    """Divides beforehand (`divide`), or makes the scores of layers comparable and lets one ranking divide."""
+    """Divides beforehand (`divide`), or makes the scores of layers comparable and lets one ranking divide.
+
+    An allocation that does not share gives each layer the sparsity asked for; one that couples prunes the layers of a
+    group as one.
+    """
 
     name: ClassVar[str]
+    shares: ClassVar[bool] = True
     ranks: ClassVar[bool] = False
     couples: ClassVar[bool] = False
 

@@ -35,7 +35,7 @@ from autoprune.compression.torch.components import (
     limits_of,
 )
 from autoprune.compression.torch.granularities.base import Granularity
-from autoprune.compression.torch.layers import LayerInfo, Types, companions, holders, layers_of
+from autoprune.compression.torch.layers import LayerInfo, Types, companions, filters_first, holders, layers_of
 from autoprune.compression.torch.masking import Request, Vote
 from autoprune.errors import Problem
 
@@ -60,9 +60,9 @@ class Pruner:
     )
     aliases: ClassVar[tuple[str, ...]] = ()
     final_key: ClassVar[str] = "sparsity"
-    granularity: ClassVar[str] = "element"
-    allocation: ClassVar[str] = "uniform"
-    supported: ClassVar[Types] = ()
+    granularity: str = "element"
+    allocation: str = "uniform"
+    supported: Types = ()
     grows: ClassVar[bool] = False
 
     _model: nn.Module | None = None
@@ -116,6 +116,16 @@ class Pruner:
 
     def prepare(self, layers: Sequence[LayerInfo]) -> None:
         """Override to gather what scores need, or to train, before the layers are pruned."""
+
+    def budgets(self, model: nn.Module, entry: Entry, targets: Sequence[Target]) -> list[Budget]:
+        """What an entry asks for of its layers at this epoch."""
+        now, last = (self.amount(entry.settings, epoch) for epoch in (self._epoch, AT_THE_END))
+        shapes = [tuple(layer_info(model, target).weight.shape) for target in targets]
+        return budgets_of(targets, self._allocation(entry), now, last, shapes)
+
+    def formula(self, entry: Entry) -> Formula:
+        """How the layers of an entry score."""
+        return Formula(self.score, self.combine, self._granularity(entry))
 
     @classmethod
     def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:
@@ -255,8 +265,11 @@ class Pruner:
         """Budgets that the layers cannot spend, and groups that do not fit."""
         if self._masks_itself:
             return []
-        budgets, problems = self._divided(model, targets)
-        return problems + [each for budget in budgets if budget.allocation.ranks for each in budget_problems(budget)]
+        problems: list[Problem] = []
+        for entry, own in self._by_entry(targets):
+            if self._allocation(entry).shares:
+                problems += budget_problems(own, self.amount(entry.settings, AT_THE_END))
+        return problems or self._divided(model, targets)[1]
 
     def _budgets(self) -> list[Budget]:
         if self._masks_itself:
@@ -264,13 +277,15 @@ class Pruner:
         return self._divided(self.model, self._targets)[0]
 
     def _divided(self, model: nn.Module, targets: Sequence[Target]) -> tuple[list[Budget], list[Problem]]:
-        budgets: list[Budget] = []
-        for entry in self._entries or ():
-            if own := [target for target in targets if target.entry is entry]:
-                now, last = (self.amount(entry.settings, epoch) for epoch in (self._epoch, AT_THE_END))
-                shapes = [tuple(layer_info(model, target).weight.shape) for target in own]
-                budgets += budgets_of(own, self._allocation(entry), now, last, shapes)
-        return coupled(budgets, self._groups)
+        budgets = [budget for entry, own in self._by_entry(targets) for budget in self.budgets(model, entry, own)]
+        infos = [layer_info(model, target) for target in targets]
+        return coupled(
+            budgets, self._groups, {info.name: len(filters_first(info.module, info.weight)) for info in infos}
+        )
+
+    def _by_entry(self, targets: Sequence[Target]) -> list[tuple[Entry, list[Target]]]:
+        pairs = [(entry, [target for target in targets if target.entry is entry]) for entry in self._entries or ()]
+        return [(entry, own) for entry, own in pairs if own]
 
     def _allocation(self, entry: Entry) -> Allocation:
         return allocation_of(entry.settings, self.allocation)
@@ -304,9 +319,8 @@ class Pruner:
         return [(info, own.keep(mask), request) for info, own, mask in zip(infos, candidates, pruned, strict=True)]
 
     def _candidate(self, info: LayerInfo, entry: Entry, budget: Budget) -> Candidate:
-        formula = Formula(self.score, self.combine, self._granularity(entry))
         held = masking.find(info.module, info.parameter)
-        return Candidate(info, held, self._owner, formula, budget.allocation)
+        return Candidate(info, held, self._owner, self.formula(entry), budget.allocation)
 
     def _given_mask(self, info: LayerInfo) -> Tensor:
         weight = info.weight.detach()
