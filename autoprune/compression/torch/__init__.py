@@ -1,6 +1,7 @@
-"""Pruning for PyTorch: `from autoprune.compression.torch import LevelPruner`.
+"""Pruning and quantization for PyTorch: `from autoprune.compression.torch import LevelPruner`.
 
-Pruners resolve by name when they are first asked for: adding a file with a subclass of `Pruner` adds a pruner.
+Algorithms resolve by name when they are first asked for: adding a file with a subclass of `Pruner` or `Quantizer`
+adds one.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from autoprune.compression.torch.pruners.base import Masks as Masks
 from autoprune.compression.torch.pruners.base import Pruner as Pruner
 from autoprune.compression.torch.pruners.base import achieved_sparsity as achieved_sparsity
 from autoprune.compression.torch.pruners.base import unwrap as unwrap
+from autoprune.compression.torch.quantizers.base import Quantizer as Quantizer
 
-_HERE = ("ConfigList", "LayerInfo", "Masks", "Pruner", "achieved_sparsity", "layer_sizes", "unwrap")
+_HERE = ("ConfigList", "LayerInfo", "Masks", "Pruner", "Quantizer", "achieved_sparsity", "layer_sizes", "unwrap")
 
 
 def __getattr__(name: str) -> Any:

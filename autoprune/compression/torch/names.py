@@ -11,10 +11,11 @@ from typing import Any
 
 from autoprune.compression.core.errors import CompressionError, remedy
 from autoprune.compression.torch.pruners.base import Pruner
+from autoprune.compression.torch.quantizers.base import Quantizer
 from autoprune.registry import fold
 
 _PACKAGE = __name__.rpartition(".")[0]
-_ROOMS: dict[str, type] = {f"{_PACKAGE}.pruners": Pruner}
+_ROOMS: dict[str, type] = {f"{_PACKAGE}.pruners": Pruner, f"{_PACKAGE}.quantizers": Quantizer}
 
 
 @cache

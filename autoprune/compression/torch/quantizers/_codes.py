@@ -33,13 +33,17 @@ class Codes:
 
 
 def affine(x: Tensor, low: Tensor, high: Tensor, bits: int) -> Codes:
-    """Jacob et al.: 2^bits levels from `low` to `high`, a range widened to hold 0, which is a level itself."""
+    """Jacob et al.: 2^bits levels from `low` to `high`, a range widened to hold 0, which is a level itself.
+
+    The gradient is that of x within the range and zero outside it.
+    """
     levels = 2**bits - 1
     low, high = low.detach().clamp(max=0), high.detach().clamp(min=0)
     width = torch.where(high > low, high - low, 1)
     zero_point = (-low * levels / width).round().clamp(0, levels)
-    values = (round_through(wide(x) * levels / width) + zero_point).clamp(0, levels)
-    return Codes(values, width / levels, zero_point)
+    exact = wide(x).clamp(low, high) * levels / width
+    values = (exact.round() + zero_point).clamp(0, levels)
+    return Codes(straight_through(exact, values), width / levels, zero_point)
 
 
 def straight_through(x: Tensor, quantized: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from autoprune.compression.torch.quantizers._codes import wide
-from autoprune.compression.torch.quantizers._layers import own_parameter
+from autoprune.compression.torch.quantizers._layers import master, own_parameter
 
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -24,13 +24,14 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 def fold(module: nn.Module, norm: nn.Module, args: Any, kwargs: Any) -> dict[str, Tensor]:
     """Weight and bias that do what the layer and its BatchNorm do: on this batch in training, else in general."""
-    weight, shift = module.get_parameter("weight"), own_parameter(module, "bias")
+    weight, shift = master(module), own_parameter(module, "bias")
     gamma, beta = own_parameter(norm, "weight"), own_parameter(norm, "bias")
     if norm.training and args is not None:
         mean, variance = _batch_statistics(module, norm, args, kwargs)
     else:
         mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-    gain = torch.rsqrt(variance + norm.eps) * (1 if gamma is None else gamma)
+    epsilon: Any = norm.eps
+    gain = torch.rsqrt(variance + epsilon) * (1 if gamma is None else gamma)
     bias = ((0 if shift is None else shift) - mean) * gain + (0 if beta is None else beta)
     return {"weight": wide(weight) * gain.view(-1, *[1] * (weight.dim() - 1)), "bias": bias.to(weight.dtype)}
 
@@ -129,9 +130,9 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
         with torch.random.fork_rng(devices), torch.no_grad():
             model.eval()
             yield
-            for buffer, before in buffers:
-                buffer.copy_(before)
     finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
         for module, mode in modes:
             module.training = mode
 

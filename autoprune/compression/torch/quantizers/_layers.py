@@ -58,6 +58,13 @@ def own_parameter(module: nn.Module, name: str) -> nn.Parameter | None:
     return dict(module.named_parameters(recurse=False, remove_duplicate=False)).get(name)
 
 
+def master(module: nn.Module) -> nn.Parameter:
+    """The weight in float, also while a quantised one stands in for it."""
+    weight = own_parameter(module, "weight")
+    assert weight is not None
+    return weight
+
+
 def missing(target: Target, module: nn.Module) -> list[Problem]:
     """What is wrong where an entry asks for a weight or an input that the layer does not have."""
     name, entry = target.layer.name, target.entry

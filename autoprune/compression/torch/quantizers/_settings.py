@@ -31,8 +31,8 @@ def quant_keys(*, kinds: Sequence[str] = ("weight",), least_bits: int = 2) -> tu
 
 
 def kinds_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which tensors of a layer are quantised."""
-    given = settings["quant_types"]
+    """Which tensors of a layer are quantised; none where the entry is wrong about that."""
+    given = settings.get("quant_types", ())
     return (given,) if isinstance(given, str) else tuple(given)
 
 

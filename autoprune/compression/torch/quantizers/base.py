@@ -20,7 +20,7 @@ from autoprune.compression.core.errors import CompressionError, ConfigListError,
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.quantizers import _export
 from autoprune.compression.torch.quantizers._codes import Codes, straight_through
-from autoprune.compression.torch.quantizers._layers import layers_of, missing
+from autoprune.compression.torch.quantizers._layers import layers_of, master, missing
 from autoprune.compression.torch.quantizers._settings import KINDS, check_bits, kinds_of, quant_keys
 from autoprune.compression.torch.quantizers._sites import Site, all_sites, find
 from autoprune.errors import Problem
@@ -29,8 +29,9 @@ from autoprune.errors import Problem
 class Quantizer:
     """Quantises the layers that a config_list selects.
 
-    `Quantizer(model, config_list)`, `Quantizer(config_list)(model)` and `Quantizer(quant_bits=4)(model)` are one; keywords
-    beside a config_list hold for every entry that does not say otherwise. Building a quantizer checks everything and leaves the model alone; `compress()` quantises it.
+    `Quantizer(model, config_list)`, `Quantizer(config_list)(model)` and `Quantizer(quant_bits=4)(model)` are one;
+    keywords beside a config_list hold for every entry that does not say otherwise. Building a quantizer checks
+    everything and leaves the model alone; `compress()` quantises it.
     """
 
     keys: ClassVar[tuple[Key, ...]] = quant_keys()
@@ -40,6 +41,7 @@ class Quantizer:
 
     _model: nn.Module | None = None
     _entries: Sequence[Entry] | None = None
+    _state: dict[str, Tensor] | None = None
     _compressed: bool = False
 
     def __init__(
@@ -90,7 +92,7 @@ class Quantizer:
 
     def effective(self, layer: LayerInfo, args: Any = None, kwargs: Any = None) -> dict[str, Tensor]:
         """The float parameters that a forward with these arguments, or without any an export, starts from."""
-        return {"weight": layer.module.get_parameter("weight")}
+        return {"weight": master(layer.module)}
 
     @property
     def model(self) -> nn.Module:
@@ -101,8 +103,9 @@ class Quantizer:
     @property
     def state(self) -> dict[str, Tensor]:
         """What this quantizer has learnt, by `layer.kind.what`."""
-        held: dict[str, Tensor] = self.__dict__.setdefault("_state", {})
-        return held
+        if self._state is None:
+            self._state = {}
+        return self._state
 
     @property
     def folded(self) -> dict[str, str]:
@@ -131,7 +134,8 @@ class Quantizer:
     def compress(self) -> nn.Module:
         """Quantise the model from now on, and return it."""
         if not self._compressed:
-            self._model = self.preprocess_model(self.model) or self.model
+            replaced = self.preprocess_model(self.model)
+            self._model = self.model if replaced is None else replaced
         found, problems = self._match(self.model)
         if problems:
             raise ConfigListError(problems)
@@ -166,16 +170,15 @@ class Quantizer:
         return {name: value.clone() for name, value in self.state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up the state of a quantizer of the same layers."""
-        names = [layer.name for layer in layers_of(self.model)]
-        for name in state:
-            layer = name.rsplit(".", 2)[0]
-            if layer not in names:
+        """Take up the state of a quantizer of the same layers; call it after `compress`."""
+        for name in (*state, *self.state):
+            if name not in self.state:
+                valid = remedy(name, self.state)
                 raise CompressionError(
-                    f"{self._called}.load_state_dict: given {name!r}; expected the name of a layer of this model, "
-                    f"a quant type and a quantity ({remedy(layer, names)})"
+                    f"{self._called}.load_state_dict: given {name!r}; expected its own names ({valid})"
                 )
-        self.state.clear()
+            if name not in state:
+                raise CompressionError(f"{self._called}.load_state_dict: given no {name!r}; expected all of its state")
         self.state.update({name: value.clone() for name, value in state.items()})
 
     @torch.no_grad()
@@ -199,7 +202,7 @@ class Quantizer:
         """What stands in for the layer's parameters for the time of a forward."""
         parameters = self.effective(layer, args, kwargs)
         weight = self.quantized("weight", layer, parameters["weight"])
-        return {**parameters, "weight": weight.to(layer.module.get_parameter("weight").dtype)}
+        return {**parameters, "weight": weight.to(master(layer.module).dtype)}
 
     def quantized(self, kind: str, layer: LayerInfo, x: Tensor) -> Tensor:
         """A weight, input or output as the algorithm quantises it. Integers, such as tokens, are left alone."""

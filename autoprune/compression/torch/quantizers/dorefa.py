@@ -41,11 +41,11 @@ def _squashed(weight: Tensor, levels: int) -> Codes:
 
 
 def _binary(weight: Tensor) -> Codes:
-    """The gradient passes straight to the weight, past the mean: weight / scale has its inverse slope."""
+    """sign(w) * E|w|, with the gradient straight to the weight: weight / scale has the inverse slope of decoding."""
     mean = weight.detach().abs().mean()
     scale = torch.where(mean > 0, 2 * mean, 1)
     sign = straight_through(weight / scale, (weight >= 0).to(weight))
-    return Codes(sign, scale, torch.full_like(scale, 0.5))
+    return Codes(sign, scale, torch.where(mean > 0, 0.5, 1.0).to(scale))
 
 
 def _clamped(x: Tensor, levels: int) -> Tensor:

@@ -22,11 +22,12 @@ DECAY = 0.99
 
 
 class QATQuantizer(Quantizer):
-    """Weights on 2^bits levels over their current range, activations over a moving average of theirs.
+    """Puts weights on 2^bits levels over their present range, activations over a moving average of theirs.
 
     Ranges of activations follow the batches in training mode and stand still in eval mode. A layer's activations
-    are quantised once it has seen `quant_start_step` batches in training mode. With a `dummy_input`, each BatchNorm
-    that takes the output of a convolution or linear layer is folded into its weight before that is quantised.
+    are quantised once it has seen `quant_start_step` batches in training mode. With a `dummy_input` (a tensor, a
+    tuple of arguments or a dict of keywords), each BatchNorm that takes the output of a convolution or linear layer
+    is folded into its weight before that is quantised.
     """
 
     aliases = ("QAT_Quantizer", "QATquantizer")
@@ -63,9 +64,14 @@ class QATQuantizer(Quantizer):
         return _folding.fold(layer.module, norm, args, kwargs)
 
     def prepare(self, layers: Sequence[LayerInfo]) -> None:
+        for layer in layers:
+            for kind in set(kinds_of(layer.settings)) - {"weight"}:
+                self.state.setdefault(f"{layer.name}.{kind}.range", torch.zeros(2))
+                self.state.setdefault(f"{layer.name}.{kind}.steps", torch.tensor(0))
         if self._dummy_input is not None:
             weighted = {layer.name: layer.module for layer in layers if "weight" in kinds_of(layer.settings)}
-            self._norms = _folding.pairs(self.model, weighted, self._dummy_input)
+            found = _folding.pairs(self.model, weighted, self._dummy_input)
+            self._norms = {name: norm for name, norm in found.items() if norm not in weighted.values()}
             for norm in self._norms.values():
                 _folding.bypass(norm)
 
@@ -81,8 +87,8 @@ class QATQuantizer(Quantizer):
         return {layer: names[id(norm)] for layer, norm in self._norms.items()}
 
     def exported_activations(self, layer: LayerInfo, kind: str) -> dict[str, Tensor]:
-        held = self.state.get(f"{layer.name}.{kind}.range")
-        if held is None:
+        held = self.state[f"{layer.name}.{kind}.range"]
+        if not self.state[f"{layer.name}.{kind}.steps"]:
             return {}
         bits = bits_of(layer.settings, kind)
         low, high = held
@@ -90,18 +96,17 @@ class QATQuantizer(Quantizer):
         return {"range": held, "scale": codes.scale, "zero_point": codes.stored(bits)[1]}
 
     def _activation(self, layer: LayerInfo, kind: str, x: Tensor) -> Tensor:
-        name, start = f"{layer.name}.{kind}", layer.settings["quant_start_step"]
+        name, first = f"{layer.name}.{kind}", max(layer.settings["quant_start_step"], 1)
         if layer.module.training and x.numel():
             self._observe(name, wide(x).detach())
-            start += 1
-        if f"{name}.range" not in self.state or int(self.state[f"{name}.steps"]) < start:
-            return x
+            first = layer.settings["quant_start_step"] + 1
         low, high = self.state[f"{name}.range"].to(x.device)
-        return affine(x, low, high, bits_of(layer.settings, kind)).decode()
+        quantized = affine(x, low, high, bits_of(layer.settings, kind)).decode().to(x.dtype)
+        return torch.where(self.state[f"{name}.steps"].to(x.device) >= first, quantized, x)
 
     def _observe(self, name: str, x: Tensor) -> None:
         """Move the range towards this batch's; the first batch sets it."""
         seen = torch.stack(x.aminmax())
-        held = self.state.get(f"{name}.range", seen).to(seen)
-        self.state[f"{name}.range"] = held.lerp(seen, 1 - DECAY)
-        self.state[f"{name}.steps"] = self.state.get(f"{name}.steps", torch.tensor(0)) + 1
+        held, steps = self.state[f"{name}.range"].to(seen), self.state[f"{name}.steps"].to(seen.device)
+        self.state[f"{name}.range"] = torch.where(steps > 0, held.lerp(seen, 1 - DECAY), seen)
+        self.state[f"{name}.steps"] = steps + 1
