@@ -9,7 +9,7 @@ inside it, among which the rest is chosen by partition. A sample that misleads c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
@@ -22,8 +22,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 SAMPLE = 1 << 16
 """How many scores the sample draws; of so few no sample is drawn."""
-STRETCH = 1 << 16
-"""How many scores are read at a time."""
+STRETCH = 1 << 14
+"""How many scores are read at a time: few enough for the cache, and too few for a framework to split among threads."""
 SIGMAS = 4.0
 """Half the width of the first bracket, in standard deviations of a rank in the sample."""
 WIDER = 8.0
@@ -60,6 +60,15 @@ class Array:
 
     def at(self, index: NDArray[np.intp]) -> Values:
         return self.values[index]
+
+
+def whole(source: Source) -> Values:
+    """All scores of a source in a vector."""
+    if isinstance(source, Array):
+        return source.values
+    ends = range(STRETCH, source.size + STRETCH, STRETCH)
+    read = [source.stretch(end - STRETCH, min(end, source.size)).copy() for end in ends]
+    return np.concatenate(read) if read else np.empty(0)
 
 
 class NotANumber(ValueError):
@@ -227,23 +236,3 @@ def _rounded(value: float, kind: np.dtype[np.floating[Any]], towards: float) -> 
         near = kind.type(value)
     missed = float(near) < value if towards > value else float(near) > value
     return np.nextafter(near, kind.type(towards)) if missed else near
-
-
-def smallest_by_tier(tiers: Sequence[tuple[Mask, Callable[[], Values]]], k: int) -> Mask:
-    """Mark k elements, a tier being exhausted before the next is touched.
-
-    A tier is the elements it covers and their values, which are computed only where a tier is cut. Masks nest
-    along a rising schedule because what is pruned already is the first tier.
-    """
-    chosen = np.zeros(tiers[0][0].size, dtype=np.bool_)
-    left = k
-    for covered, values in tiers:
-        count = int(np.count_nonzero(covered))
-        if count <= left:
-            chosen |= covered
-            left -= count
-            continue
-        if left > 0:
-            chosen |= smallest([Array(values())], left, [covered])[0]
-        break
-    return chosen

@@ -22,7 +22,7 @@ from autoprune.compression.core.allocations.base import Allocation
 from autoprune.compression.core.config_list import Target
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.core.formulas import pruned_count
-from autoprune.compression.core.selection import Array, Mask, NotANumber, Source, Values, smallest
+from autoprune.compression.core.selection import Array, Mask, NotANumber, Source, Values, smallest, whole
 from autoprune.compression.torch.granularities.base import Granularity
 from autoprune.compression.torch.granularities.element import Element
 from autoprune.compression.torch.layers import LayerInfo, filters_first
@@ -112,12 +112,12 @@ class Candidate:
     def ranked(self) -> tuple[NDArray[np.int8], Values]:
         """The tier and the score of every unit."""
         tiers = np.full(self.count, 2, dtype=np.int8)
-        scores = _all(self.source(dense=False))
+        scores = whole(self.source(dense=False))
         for number in (1, 0):
             tier = self.tiers[number]
             if tier.among is not None and tier.count:
                 tiers[tier.among] = number
-                scores = np.where(tier.among, _all(self.source(dense=True)), scores)
+                scores = np.where(tier.among, whole(self.source(dense=True)), scores)
         return tiers, scores
 
     def keep(self, pruned: Mask) -> Tensor:
@@ -292,10 +292,6 @@ def _select_weighed(pool: Sequence[Candidate], k: int) -> list[Mask]:
     chosen = np.zeros(sizes.size, dtype=np.bool_)
     chosen[order[np.cumsum(sizes[order]) <= k]] = True
     return np.split(chosen, np.cumsum([candidate.count for candidate in pool])[:-1])
-
-
-def _all(source: Source) -> Values:
-    return source.stretch(0, source.size)
 
 
 def _numpy(scores: Tensor) -> Values:

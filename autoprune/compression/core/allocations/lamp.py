@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from autoprune.compression.core.allocations.base import Allocation
-from autoprune.compression.core.selection import Array, Source, Values
+from autoprune.compression.core.selection import Array, Source, Values, whole
 
 
 class Lamp(Allocation):
@@ -17,7 +17,7 @@ class Lamp(Allocation):
     ranks = True
 
     def comparable(self, scores: Source) -> Source:
-        return Array(lamp_scores(scores.stretch(0, scores.size)))
+        return Array(lamp_scores(whole(scores)))
 
 
 def lamp_scores(scores: Values) -> Values:

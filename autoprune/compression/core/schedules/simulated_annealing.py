@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from autoprune.compression.core.config_list import is_integer, is_number
+from autoprune.compression.core.formulas import sparsity_of
 from autoprune.compression.core.scaling import scale_to_target
 from autoprune.compression.core.schedules.base import Schedule, Task, check, require
 
@@ -102,12 +103,12 @@ def larger_to_larger(sparsities: Mapping[str, float], sizes: Mapping[str, int]) 
 
 def accepts(loss: float, heat: float, random: Random) -> bool:
     """Whether a loss is borne: `loss` in average changes, `heat` the share of the start temperature that is left."""
-    return random.random() < math.exp(-loss)
+    return random.random() < math.exp(-loss / heat)
 
 
 def _total(targets: Mapping[str, float], sizes: Mapping[str, int]) -> float:
     """The sparsity of all layers together, as far as every layer can keep an element."""
     elements = sum(sizes[name] for name in targets)
-    wanted = math.fsum(sizes[name] * target for name, target in targets.items())
+    wanted = math.floor(math.fsum(sizes[name] * target for name, target in targets.items()) + 1e-9)
     most = elements - sum(1 for name in targets if sizes[name])
-    return min(wanted, most) / elements if elements else 0.0
+    return sparsity_of(min(wanted, most), elements)
