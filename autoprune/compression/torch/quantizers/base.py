@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from autoprune.compression.core import config_list as configuration
 from autoprune.compression.core.config_list import Entry, Key, Target
+from autoprune.compression.core.configure import FileConfigList, config_list_for, is_path
 from autoprune.compression.core.errors import CompressionError, ConfigListError, remedy
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.quantizers import _export
@@ -25,13 +26,15 @@ from autoprune.compression.torch.quantizers._settings import KINDS, check_bits, 
 from autoprune.compression.torch.quantizers._sites import Site, all_sites, find
 from autoprune.errors import Problem
 
+ConfigList: TypeAlias = Sequence[Mapping[str, Any]] | str | Path
+
 
 class Quantizer:
     """Quantises the layers that a config_list selects.
 
     `Quantizer(model, config_list)`, `Quantizer(config_list)(model)` and `Quantizer(quant_bits=4)(model)` are one;
-    keywords beside a config_list hold for every entry that does not say otherwise. Building a quantizer checks
-    everything and leaves the model alone; `compress()` quantises it.
+    keywords beside a config_list hold for every entry that does not say otherwise. A config_list may be the path of
+    a file. Building a quantizer checks everything and leaves the model alone; `compress()` quantises it.
     """
 
     keys: ClassVar[tuple[Key, ...]] = quant_keys()
@@ -41,25 +44,22 @@ class Quantizer:
 
     _model: nn.Module | None = None
     _entries: Sequence[Entry] | None = None
+    _file: FileConfigList | None = None
     _state: dict[str, Tensor] | None = None
     _compressed: bool = False
 
     def __init__(
         self,
-        model: nn.Module | Sequence[Mapping[str, Any]] | None = None,
-        config_list: Sequence[Mapping[str, Any]] | None = None,
+        model: nn.Module | ConfigList | None = None,
+        config_list: ConfigList | None = None,
         **settings: Any,
     ) -> None:
         if model is not None and not isinstance(model, nn.Module):
             if config_list is not None:
                 raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
             model, config_list = None, model
-        self._entries, problems = self._read(config_list, settings)
-        if model is not None:
-            self._model = model
-            problems += self._match(model)[1]
-        if problems:
-            raise ConfigListError(problems)
+        self._model = model
+        self._configure(config_list, settings)
 
     def quantize_weight(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         """The weight that the layer computes with, in the shape of `weight`."""
@@ -131,6 +131,14 @@ class Quantizer:
         self._model = model
         return self.compress()
 
+    def load_configure(self, path: str | Path) -> None:
+        """Take what a file says for this class, in place of what the quantizer was built with."""
+        if self._compressed:
+            raise CompressionError(
+                f"{self._called}.load_configure: given a model that is quantised; call unwrap() first"
+            )
+        self._configure(Path(path), {})
+
     def compress(self) -> nn.Module:
         """Quantise the model from now on, and return it."""
         if not self._compressed:
@@ -138,7 +146,7 @@ class Quantizer:
             self._model = self.model if replaced is None else replaced
         found, problems = self._match(self.model)
         if problems:
-            raise ConfigListError(problems)
+            raise self._error(problems)
         layers = [
             LayerInfo(target.layer.name, self.model.get_submodule(target.layer.name), "weight", target.entry.settings)
             for target in found
@@ -244,11 +252,23 @@ class Quantizer:
     def _overrides(cls, method: str) -> bool:
         return getattr(cls, method) is not getattr(Quantizer, method)
 
-    def _read(
-        self, given: Sequence[Mapping[str, Any]] | None, settings: Mapping[str, Any]
-    ) -> tuple[list[Entry], list[Problem]]:
+    def _configure(self, given: ConfigList | None, settings: Mapping[str, Any]) -> None:
+        self._entries, problems = self._read(given, settings)
+        if self._model is not None:
+            problems += self._match(self._model)[1]
+        if problems:
+            raise self._error(problems)
+
+    def _error(self, problems: Sequence[Problem]) -> ConfigListError:
+        """Everything wrong at once, with the lines where a file says it."""
+        return ConfigListError(problems if self._file is None else map(self._file.placed, problems))
+
+    def _read(self, given: ConfigList | None, settings: Mapping[str, Any]) -> tuple[list[Entry], list[Problem]]:
         """The entries of a config_list, or the one that keywords make."""
         problems: list[Problem] = []
+        if is_path(given):
+            given = config_list_for(given, (self._called, *type(self).__dict__.get("aliases", ())))
+        self._file = given if isinstance(given, FileConfigList) else None
         if given is None:
             entries = [configuration.read_entry(self._called, settings, self.keys, problems, selectors=False)]
         else:

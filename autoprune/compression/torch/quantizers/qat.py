@@ -16,7 +16,7 @@ from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.quantizers import _folding
 from autoprune.compression.torch.quantizers._codes import Codes, affine, wide
 from autoprune.compression.torch.quantizers._settings import bits_of, kinds_of, quant_keys
-from autoprune.compression.torch.quantizers.base import Quantizer
+from autoprune.compression.torch.quantizers.base import ConfigList, Quantizer
 
 DECAY = 0.99
 
@@ -39,8 +39,8 @@ class QATQuantizer(Quantizer):
 
     def __init__(
         self,
-        model: nn.Module | Sequence[Mapping[str, Any]] | None = None,
-        config_list: Sequence[Mapping[str, Any]] | None = None,
+        model: nn.Module | ConfigList | None = None,
+        config_list: ConfigList | None = None,
         *,
         dummy_input: Any = None,
         **settings: Any,
