@@ -8,10 +8,12 @@ optimizer step or loss scaler is left half-way. `observe` puts back whatever a r
 from __future__ import annotations
 
 import inspect
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
@@ -60,24 +62,25 @@ class Feed:
         assert batches is not None
         return cls(_Loop(batches, loss if purpose != "outputs" else None, where), optimizer, None, where)
 
-    def observe(self, model: nn.Module, batches: int, on_batch: Callable[[], None] | None = None) -> int:
-        """Run the model over so many batches, or as many as one epoch has, and leave no trace. Gives their number.
+    def observe(self, model: nn.Module, batches: int | None, on_batch: Callable[[], None] | None = None) -> int:
+        """Run the model over so many batches (None: all), or as many as one epoch has, and leave no trace.
 
         With `on_batch`, a batch is a step of the optimizer: `on_batch` is called with its gradients in place of the
-        step. Without, a batch is a call of the model.
+        step. Without, a batch is a call of the model. Returns how many there were.
         """
+        limit = math.inf if batches is None else batches
         optimizer = self.optimizer or torch.optim.SGD(model.parameters(), lr=0.0)
         calls = steps = 0
 
         def before_call(*_: object) -> None:
             nonlocal calls
-            if (calls if on_batch is None else steps) >= batches:
+            if (calls if on_batch is None else steps) >= limit:
                 raise _Enough
             calls += 1
 
         def before_step(stepping: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
             nonlocal steps
-            if steps >= batches:
+            if steps >= limit:
                 raise _Enough
             loss = None
             if (closure := _closure(args, kwargs)) is not None:
@@ -120,25 +123,20 @@ class Feed:
             if batches is not None and steps >= batches:
                 raise _Enough
 
-        def prepare() -> None:
+        def prepare(closure: Callable[[], Any] | None) -> object:
+            loss = None if closure is None else closure()
             _unscale(optimizer)
             if before_step is not None:
                 with torch.no_grad():
                     before_step()
+            return loss
 
         def hook(_: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
             before_call()
-            closure = _closure(args, kwargs)
-            if closure is None:
-                prepare()
-                return None
-
-            def closed() -> object:
-                loss = closure()
-                prepare()
-                return loss
-
-            return _with_closure(closed, args, kwargs)
+            if (closure := _closure(args, kwargs)) is not None:
+                return _with_closure(partial(prepare, closure), args, kwargs)
+            prepare(None)
+            return None
 
         def after_step(*_: object) -> None:
             nonlocal steps

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from autoprune.compression.core.config_list import Layer
+from autoprune.compression.core.config_list import Layer, Target
 from autoprune.compression.core.errors import CompressionError, remedy
 
 Types: TypeAlias = tuple[type[nn.Module], ...]
@@ -28,6 +28,7 @@ DEFAULT_TYPES: Types = (
     nn.EmbeddingBag,
 )
 BATCH_NORMS: Types = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_COMPILED = "_orig_mod"
 _TRANSPOSED: Types = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -50,6 +51,18 @@ class LayerInfo:
         return repr(self.name) if self.parameter == "weight" else f"{self.name!r} ({self.parameter})"
 
 
+def layer_info(model: nn.Module, target: Target) -> LayerInfo:
+    """A layer that was selected, as formulas get it."""
+    module = model.get_submodule(target.layer.name)
+    module = module._modules.get(_COMPILED) or module
+    return LayerInfo(target.layer.name, module, target.layer.parameter, target.entry.settings)
+
+
+def original(name: str) -> str:
+    """The name that a layer had before torch.compile wrapped the model, or a part of it."""
+    return ".".join(part for part in name.split(".") if part != _COMPILED)
+
+
 def filters_first(module: nn.Module, weight: Tensor) -> Tensor:
     """A view of the weight (or of anything of its shape) whose first dimension is the output channel.
 
@@ -67,7 +80,10 @@ def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
     `supported` narrows what can be pruned to these types, and makes them the default ones.
     """
     found = []
-    for name, module in model.named_modules(remove_duplicate=False):
+    for path, module in model.named_modules(remove_duplicate=False):
+        if _COMPILED in module._modules:
+            continue
+        name = original(path)
         weights = prunable(module) if not supported or isinstance(module, supported) else []
         for weight in weights:
             if isinstance(module.get_parameter(weight), UninitializedParameter):

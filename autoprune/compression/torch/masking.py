@@ -137,7 +137,10 @@ class Masked:
         self.mask_gradient()
 
     def _erase(self, values: Tensor) -> None:
-        integer = _INTEGERS[values.element_size()]
+        integer = _INTEGERS.get(values.element_size())
+        if integer is None:
+            values.masked_fill_(~self.kept(), 0)
+            return
         if self._bits is None or self._bits.dtype != integer or self._bits.device != values.device:
             self._bits = self.kept().to(values.device, integer).neg_()
         values.view(integer).bitwise_and_(self._bits)

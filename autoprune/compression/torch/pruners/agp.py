@@ -14,7 +14,8 @@ from autoprune.compression.core.config_list import Entry, Key, integer_key, spar
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.core.formulas import agp_sparsity
 from autoprune.compression.torch.choosing import Formula
-from autoprune.compression.torch.pruners.base import ConfigList, Pruner
+from autoprune.compression.torch.configured import ConfigList
+from autoprune.compression.torch.pruners.base import Pruner
 from autoprune.compression.torch.pruners.level import LevelPruner
 from autoprune.errors import Problem
 

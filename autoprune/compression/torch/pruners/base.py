@@ -12,16 +12,16 @@ import operator
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
-from autoprune.compression.core import config_list as configuration
 from autoprune.compression.core.allocations.base import Allocation
 from autoprune.compression.core.allocations.uniform import Uniform
-from autoprune.compression.core.config_list import Entry, Key, Target, sparsity_key
-from autoprune.compression.core.errors import CompressionError, ConfigListError
-from autoprune.compression.torch import masking
+from autoprune.compression.core.config_list import Entry, Key, Layer, Target, sparsity_key
+from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.torch import masking, saving
 from autoprune.compression.torch.choosing import Budget, Candidate, Formula, choose, choose_coupled
 from autoprune.compression.torch.components import (
     COMPONENT_KEYS,
@@ -34,42 +34,48 @@ from autoprune.compression.torch.components import (
     granularity_of,
     limits_of,
 )
+from autoprune.compression.torch.configured import ConfigList, Configured
 from autoprune.compression.torch.granularities.base import Granularity
-from autoprune.compression.torch.layers import LayerInfo, Types, companions, filters_first, holders, layers_of
+from autoprune.compression.torch.layers import (
+    LayerInfo,
+    Types,
+    companions,
+    filters_first,
+    holders,
+    layer_info,
+    layers_of,
+)
 from autoprune.compression.torch.masking import Request, Vote
+from autoprune.compression.torch.saving import Exported
 from autoprune.errors import Problem
 
 Masks: TypeAlias = dict[str, dict[str, Tensor]]
-ConfigList: TypeAlias = Sequence[Mapping[str, Any]]
 
 AT_THE_END = sys.maxsize
 """The epoch by which every schedule has reached its target."""
 
 
-class Pruner:
+class Pruner(Configured):
     """Prunes the layers that a config_list selects.
 
     `Pruner(model, config_list)`, `Pruner(config_list)(model)` and `Pruner(sparsity=.8)(model)` are one; keywords
-    beside a config_list hold for every entry that does not say otherwise. Building a pruner checks everything and
-    leaves the model alone; `compress()` masks it.
+    beside a config_list hold for every entry that does not say otherwise. A config_list may be the path of a file;
+    a pruner that has a model alone waits for `load_configure`. Building a pruner checks everything and leaves the
+    model alone; `compress()` masks it.
     """
 
     keys: ClassVar[tuple[Key, ...]] = (
         sparsity_key("sparsity", spellings=("sparsity_per_layer",)),
         sparsity_key("total_sparsity", instead_of="sparsity"),
     )
-    aliases: ClassVar[tuple[str, ...]] = ()
     final_key: ClassVar[str] = "sparsity"
     granularity: str = "element"
     allocation: str = "uniform"
     supported: Types = ()
     grows: ClassVar[bool] = False
 
-    _model: nn.Module | None = None
-    _entries: Sequence[Entry] | None = None
     _targets: Sequence[Target] = ()
     _groups: Sequence[Sequence[str]] = ()
-    _compressed: bool = False
     _epoch: int = 0
 
     def __init__(
@@ -80,18 +86,8 @@ class Pruner:
         groups: Sequence[Sequence[str]] = (),
         **settings: Any,
     ) -> None:
-        if model is not None and not isinstance(model, nn.Module):
-            if config_list is not None:
-                raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
-            model, config_list = None, model
         self._groups = groups
-        self._entries, problems = self._read(config_list, settings)
-        if model is not None:
-            self._model = model
-            found, unmatched = self._match(model)
-            problems = problems + unmatched or self._unreachable(model, found)
-        if problems:
-            raise ConfigListError(problems)
+        super().__init__(model, config_list, **settings)
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         """How much each weight matters; the smallest go first. The shape of `weight`, or one for each filter."""
@@ -110,10 +106,6 @@ class Pruner:
         value: float = settings["total_sparsity" if "total_sparsity" in settings else self.final_key]
         return value
 
-    def preprocess_model(self, model: nn.Module) -> nn.Module | None:
-        """Override to change the model before it is masked; what is returned, if anything, takes its place."""
-        return None
-
     def prepare(self, layers: Sequence[LayerInfo]) -> None:
         """Override to gather what scores need, or to train, before the layers are pruned."""
 
@@ -126,17 +118,6 @@ class Pruner:
     def formula(self, entry: Entry) -> Formula:
         """How the layers of an entry score."""
         return Formula(self.score, self.combine, self._granularity(entry))
-
-    @classmethod
-    def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:
-        """What is wrong with the settings of an entry beyond each key's own range."""
-        return []
-
-    @property
-    def model(self) -> nn.Module:
-        if self._model is None:
-            raise CompressionError(f"{self._called}: given no model; expected one, or a call: pruner(model)")
-        return self._model
 
     @property
     def masks(self) -> Masks:
@@ -152,9 +133,7 @@ class Pruner:
 
     def __call__(self, model: nn.Module) -> tuple[nn.Module, Masks]:
         """Compress this model: for a pruner that was built without one."""
-        if not isinstance(model, nn.Module):
-            raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
-        self._model = model
+        self._take(model)
         return self.compress()
 
     def compress(self) -> tuple[nn.Module, Masks]:
@@ -164,11 +143,8 @@ class Pruner:
 
     def plan(self) -> list[Budget]:
         """What the entries ask for at this epoch: budgets, each of layers that share one sparsity."""
-        if not self._compressed:
-            self._model = self.preprocess_model(self.model) or self.model
-        self._targets, problems = self._match(self.model)
-        if problems := problems or self._unreachable(self.model, self._targets):
-            raise ConfigListError(problems)
+        self._targets = self._matched()
+        self._check_values()
         return self._budgets()
 
     def prune(self, budgets: Sequence[Budget]) -> None:
@@ -196,6 +172,11 @@ class Pruner:
             if self._owner in held.votes:
                 held.enforce()
 
+    def export(self, path: str | Path) -> Exported:
+        """Write the weights as safetensors to `path` and the masks beside it; see `saving.export`."""
+        self._check_compressed("export")
+        return saving.export(self.model, path)
+
     def unwrap(self, *, keep_zeros: bool = False) -> nn.Module:
         """Take the masks off: pruned weights get back their last values, or stay zero with `keep_zeros`."""
         masking.drop(self.model, self._owner, keep_zeros=keep_zeros)
@@ -205,10 +186,6 @@ class Pruner:
     def info(self, target: Target) -> LayerInfo:
         """A layer as formulas get it."""
         return layer_info(self.model, target)
-
-    @property
-    def _called(self) -> str:
-        return type(self).__name__
 
     @property
     def _owner(self) -> str:
@@ -225,20 +202,14 @@ class Pruner:
                 f"{self._called}.{call}: given a model that it has not masked; call compress() first"
             )
 
-    def _read(self, given: ConfigList | None, settings: Mapping[str, Any]) -> tuple[list[Entry], list[Problem]]:
-        """The entries of a config_list, or the one that keywords make."""
+    def _check_values(self) -> None:
+        for info in map(self.info, self._targets):
+            if info.weight.is_meta:
+                raise CompressionError(f"given layer {info.called} on the meta device; expected weights with values")
+
+    def _keys(self) -> tuple[Key, ...]:
         own = tuple(key.optional() for key in self.keys) if self._masks_itself else self.keys
-        keys = (*own, *COMPONENT_KEYS)
-        problems: list[Problem] = []
-        if given is None:
-            filled = self._filled(settings, {})
-            entries = [configuration.read_entry(self._called, filled, keys, problems, selectors=False)]
-        else:
-            entries, problems = configuration.read(given, keys, lambda item: self._filled(item, settings))
-        if not problems:
-            pruning = [entry for entry in entries if not entry.exclude]
-            problems = [problem for entry in pruning for problem in self._check(entry)]
-        return entries, problems
+        return (*own, *COMPONENT_KEYS)
 
     def _filled(self, item: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """An entry with the keywords that hold for all, and with the sparsity that a pattern such as 2:4 makes."""
@@ -248,27 +219,24 @@ class Pruner:
         return filled if fixed is None or spellings & set(filled) else {self.final_key: fixed, **filled}
 
     def _check(self, entry: Entry) -> list[Problem]:
-        problems = self.check(entry.where, entry.settings)
+        problems = super()._check(entry)
         if problems or self._masks_itself:
             return problems
         cap = entry.settings.get("max_sparsity_per_layer")
         last = self.amount(entry.settings, AT_THE_END)
         return component_problems(entry.where, last, self._granularity(entry), self._allocation(entry), cap)
 
-    def _match(self, model: nn.Module) -> tuple[list[Target], list[Problem]]:
-        """The layers of the model that the entries select. A subclass may have skipped `__init__`: read lazily."""
-        if self._entries is None:
-            self._entries = self._read(None, {})[0]
-        return configuration.targets(self._entries, layers_of(model, self.supported))
+    def _layers(self, model: nn.Module) -> list[Layer]:
+        return layers_of(model, self.supported)
 
-    def _unreachable(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
+    def _unfit(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
         """Budgets that the layers cannot spend, and groups that do not fit."""
         if self._masks_itself:
             return []
         problems: list[Problem] = []
-        for entry, own in self._by_entry(targets):
-            if self._allocation(entry).shares:
-                problems += budget_problems(own, self.amount(entry.settings, AT_THE_END))
+        for own in _by_entry(targets):
+            if self._allocation(own[0].entry).shares:
+                problems += budget_problems(own, self.amount(own[0].entry.settings, AT_THE_END))
         return problems or self._divided(model, targets)[1]
 
     def _budgets(self) -> list[Budget]:
@@ -277,15 +245,11 @@ class Pruner:
         return self._divided(self.model, self._targets)[0]
 
     def _divided(self, model: nn.Module, targets: Sequence[Target]) -> tuple[list[Budget], list[Problem]]:
-        budgets = [budget for entry, own in self._by_entry(targets) for budget in self.budgets(model, entry, own)]
+        budgets = [budget for own in _by_entry(targets) for budget in self.budgets(model, own[0].entry, own)]
         infos = [layer_info(model, target) for target in targets]
         return coupled(
             budgets, self._groups, {info.name: len(filters_first(info.module, info.weight)) for info in infos}
         )
-
-    def _by_entry(self, targets: Sequence[Target]) -> list[tuple[Entry, list[Target]]]:
-        pairs = [(entry, [target for target in targets if target.entry is entry]) for entry in self._entries or ()]
-        return [(entry, own) for entry, own in pairs if own]
 
     def _allocation(self, entry: Entry) -> Allocation:
         return allocation_of(entry.settings, self.allocation)
@@ -334,10 +298,12 @@ class Pruner:
         return (mask != 0).to(weight.device)
 
 
-def layer_info(model: nn.Module, target: Target) -> LayerInfo:
-    """A layer as formulas get it."""
-    module = model.get_submodule(target.layer.name)
-    return LayerInfo(target.layer.name, module, target.layer.parameter, target.entry.settings)
+def _by_entry(targets: Sequence[Target]) -> list[list[Target]]:
+    """The layers of each entry, in the order of the entries' first layers."""
+    found: dict[str, list[Target]] = {}
+    for target in targets:
+        found.setdefault(target.entry.where, []).append(target)
+    return list(found.values())
 
 
 def unwrap(model: nn.Module, *, keep_zeros: bool = False) -> nn.Module:
@@ -358,4 +324,4 @@ def achieved_sparsity(masked: nn.Module | Masks) -> float:
     else:
         kept = [keep for layer in masked.values() for keep in layer.values()]
     total = sum(keep.numel() for keep in kept)
-    return 1 - sum(int(keep.sum()) for keep in kept) / total if total else 0.0
+    return 1 - sum(int(keep.count_nonzero()) for keep in kept) / total if total else 0.0

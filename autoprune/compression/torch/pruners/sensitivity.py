@@ -16,8 +16,8 @@ from autoprune.compression.core.allocations.uniform import Uniform
 from autoprune.compression.core.config_list import Entry, Key, Target, integer_key, is_number, sparsity_key
 from autoprune.compression.core.formulas import agp_sparsity, sparsity_of
 from autoprune.compression.torch.choosing import Budget
-from autoprune.compression.torch.layers import LayerInfo
-from autoprune.compression.torch.pruners.base import Pruner, layer_info
+from autoprune.compression.torch.layers import LayerInfo, layer_info
+from autoprune.compression.torch.pruners.base import Pruner
 from autoprune.errors import Problem
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from autoprune.compression.core import config_list as configuration
-from autoprune.compression.core.config_list import Entry, Key, Target
-from autoprune.compression.core.configure import FileConfigList, config_list_for, is_path
-from autoprune.compression.core.errors import CompressionError, ConfigListError, remedy
-from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.core.config_list import Key, Layer, Target
+from autoprune.compression.core.errors import CompressionError, remedy
+from autoprune.compression.torch.configured import ConfigList, Configured
+from autoprune.compression.torch.layers import LayerInfo, layer_info
 from autoprune.compression.torch.quantizers import _export
 from autoprune.compression.torch.quantizers._codes import Codes, straight_through
 from autoprune.compression.torch.quantizers._layers import layers_of, master, missing
@@ -26,10 +25,8 @@ from autoprune.compression.torch.quantizers._settings import KINDS, check_bits, 
 from autoprune.compression.torch.quantizers._sites import Site, all_sites, find
 from autoprune.errors import Problem
 
-ConfigList: TypeAlias = Sequence[Mapping[str, Any]] | str | Path
 
-
-class Quantizer:
+class Quantizer(Configured):
     """Quantises the layers that a config_list selects.
 
     `Quantizer(model, config_list)`, `Quantizer(config_list)(model)` and `Quantizer(quant_bits=4)(model)` are one;
@@ -38,15 +35,10 @@ class Quantizer:
     """
 
     keys: ClassVar[tuple[Key, ...]] = quant_keys()
-    aliases: ClassVar[tuple[str, ...]] = ()
     differentiable: ClassVar[bool] = False
     """True: gradients pass through the formulas as they are written; otherwise straight to the float values."""
 
-    _model: nn.Module | None = None
-    _entries: Sequence[Entry] | None = None
-    _file: FileConfigList | None = None
     _state: dict[str, Tensor] | None = None
-    _compressed: bool = False
 
     def __init__(
         self,
@@ -54,12 +46,9 @@ class Quantizer:
         config_list: ConfigList | None = None,
         **settings: Any,
     ) -> None:
-        if model is not None and not isinstance(model, nn.Module):
-            if config_list is not None:
-                raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
-            model, config_list = None, model
-        self._model = model
-        self._configure(config_list, settings)
+        super().__init__(model, config_list, **settings)
+        if self._entries is None:
+            self._configure(None, {})
 
     def quantize_weight(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         """The weight that the layer computes with, in the shape of `weight`."""
@@ -77,10 +66,6 @@ class Quantizer:
         """The output of the layer that the rest of the model gets."""
         raise NotImplementedError(f"{self._called} must override quantize_output")
 
-    def preprocess_model(self, model: nn.Module) -> nn.Module | None:
-        """Override to change the model before it is quantised, or to give another in its place."""
-        return None
-
     def prepare(self, layers: Sequence[LayerInfo]) -> None:
         """Override to look at the layers before they are quantised."""
 
@@ -93,12 +78,6 @@ class Quantizer:
     def effective(self, layer: LayerInfo, args: Any = None, kwargs: Any = None) -> dict[str, Tensor]:
         """The float parameters that a forward with these arguments, or without any an export, starts from."""
         return {"weight": master(layer.module)}
-
-    @property
-    def model(self) -> nn.Module:
-        if self._model is None:
-            raise CompressionError(f"{self._called}: given no model; expected one, or a call: quantizer(model)")
-        return self._model
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -122,35 +101,12 @@ class Quantizer:
 
     def __call__(self, model: nn.Module) -> nn.Module:
         """Quantise this model: for a quantizer that was built without one."""
-        if not isinstance(model, nn.Module):
-            raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
-        if self._compressed and model is not self._model:
-            raise CompressionError(
-                f"{self._called}: given a second model; expected one, whose state it keeps (make another quantizer)"
-            )
-        self._model = model
+        self._take(model)
         return self.compress()
-
-    def load_configure(self, path: str | Path) -> None:
-        """Take what a file says for this class, in place of what the quantizer was built with."""
-        if self._compressed:
-            raise CompressionError(
-                f"{self._called}.load_configure: given a model that is quantised; call unwrap() first"
-            )
-        self._configure(Path(path), {})
 
     def compress(self) -> nn.Module:
         """Quantise the model from now on, and return it."""
-        if not self._compressed:
-            replaced = self.preprocess_model(self.model)
-            self._model = self.model if replaced is None else replaced
-        found, problems = self._match(self.model)
-        if problems:
-            raise self._error(problems)
-        layers = [
-            LayerInfo(target.layer.name, self.model.get_submodule(target.layer.name), "weight", target.entry.settings)
-            for target in found
-        ]
+        layers = [layer_info(self.model, target) for target in self._matched()]
         for layer in layers:
             site = find(layer.module)
             if site is not None and site.quantizer is not self:
@@ -244,46 +200,12 @@ class Quantizer:
                 problems.append(Problem(f"{where}.quant_types", repr(kind), expected))
         return problems
 
-    @property
-    def _called(self) -> str:
-        return type(self).__name__
-
     @classmethod
     def _overrides(cls, method: str) -> bool:
         return getattr(cls, method) is not getattr(Quantizer, method)
 
-    def _configure(self, given: ConfigList | None, settings: Mapping[str, Any]) -> None:
-        self._entries, problems = self._read(given, settings)
-        if self._model is not None:
-            problems += self._match(self._model)[1]
-        if problems:
-            raise self._error(problems)
+    def _layers(self, model: nn.Module) -> list[Layer]:
+        return layers_of(model)
 
-    def _error(self, problems: Sequence[Problem]) -> ConfigListError:
-        """Everything wrong at once, with the lines where a file says it."""
-        return ConfigListError(problems if self._file is None else map(self._file.placed, problems))
-
-    def _read(self, given: ConfigList | None, settings: Mapping[str, Any]) -> tuple[list[Entry], list[Problem]]:
-        """The entries of a config_list, or the one that keywords make."""
-        problems: list[Problem] = []
-        if is_path(given):
-            given = config_list_for(given, (self._called, *type(self).__dict__.get("aliases", ())))
-        self._file = given if isinstance(given, FileConfigList) else None
-        if given is None:
-            entries = [configuration.read_entry(self._called, settings, self.keys, problems, selectors=False)]
-        else:
-            entries, problems = configuration.read(given, self.keys, lambda item: {**settings, **item})
-        if not problems:
-            problems = [
-                problem for entry in entries if not entry.exclude for problem in self.check(entry.where, entry.settings)
-            ]
-        return entries, problems
-
-    def _match(self, model: nn.Module) -> tuple[list[Target], list[Problem]]:
-        """The layers that the entries select. A subclass may have skipped `__init__`: read lazily."""
-        if self._entries is None:
-            self._entries = self._read(None, {})[0]
-        found, problems = configuration.targets(self._entries, layers_of(model))
-        for target in found:
-            problems += missing(target, model.get_submodule(target.layer.name))
-        return found, problems
+    def _unfit(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
+        return [each for target in targets for each in missing(target, model.get_submodule(target.layer.name))]

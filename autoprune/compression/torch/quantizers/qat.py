@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.compression.core.config_list import integer_key
+from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.quantizers import _folding
 from autoprune.compression.torch.quantizers._codes import Codes, affine, wide
 from autoprune.compression.torch.quantizers._settings import bits_of, kinds_of, quant_keys
-from autoprune.compression.torch.quantizers.base import ConfigList, Quantizer
+from autoprune.compression.torch.quantizers.base import Quantizer
 
 DECAY = 0.99
 

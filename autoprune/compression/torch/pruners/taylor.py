@@ -1,0 +1,44 @@
+"""Pruning what the loss would miss least, by its first-order Taylor expansion.
+
+P. Molchanov et al., "Importance estimation for neural network pruning", 2019: the square of gradient times weight,
+summed over a filter, and over batches. `allocation: global` ranks all layers together, as the paper does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.pruners._data_driven import LayerKey, _DataDrivenPruner, key_of
+
+
+class TaylorFOWeightPruner(_DataDrivenPruner):
+    """Prunes the filters with the smallest sum of (g w)^2. Of a BatchNorm, w is gamma."""
+
+    granularity = "filter"
+    purpose = "gradients"
+
+    _squares: Mapping[LayerKey, Tensor] = {}
+
+    def prepare(self, layers: Sequence[LayerInfo]) -> None:
+        squares: dict[LayerKey, Tensor] = {}
+
+        def add() -> None:
+            for info in layers:
+                if (gradient := info.weight.grad) is not None:
+                    square = _exact(gradient.to_dense()).square()
+                    squares[key_of(info)] = squares.get(key_of(info), 0) + square
+
+        self.observe(add)
+        self.check_reached(layers, set(squares))
+        self._squares = squares
+
+    def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
+        return self._squares[key_of(layer)].to(weight.device) * _exact(weight).square()
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
