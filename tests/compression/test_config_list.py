@@ -77,12 +77,12 @@ def test_selection(net: nn.Module, entries: list[dict[str, Any]], expected: dict
         ([{"sparsity": 0.5, "max_sparsity_per_layer": 0.9}], ["max_sparsity_per_layer alone", "total_sparsity"]),
         ([{"sparsity": 0.5, "op_name": "fc", "op_names": ["fc"]}], ["both op_name and op_names"]),
         ([{"sparsity": 0.5, "op_names": ["fc1"]}], ["config_list[0].op_names", "'fc1'", "did you mean fc?"]),
-        ([{"sparsity": 0.5, "op_names": ["act"]}], ["'act', a ReLU", "a layer that this pruner masks"]),
+        ([{"sparsity": 0.5, "op_names": ["act"]}], ["'act', a ReLU", "a layer that it applies to"]),
         ([{"sparsity": 0.5, "op_names": []}], ["[]", "a name or a list of names"]),
         ([{"sparsity": 0.5, "op_names": [3]}], ["[3]", "a name or a list of names"]),
         ([{"sparsity": 0.5, "op_types": ["conv2d"]}], ["'conv2d'", "did you mean Conv2d?"]),
         ([{"sparsity": 0.5, "op_types": ["Conv3d"]}], ["'Conv3d'", "a type that the model has"]),
-        ([{"sparsity": 0.5, "op_types": ["ReLU"]}], ["'ReLU'", "a type that this pruner masks"]),
+        ([{"sparsity": 0.5, "op_types": ["ReLU"]}], ["'ReLU'", "a type that it applies to"]),
         ([{"sparsity": 0.5, "op_partial_names": ["layer"]}], ["'layer'", "a part of a layer's name"]),
         ([{"sparsity": 0.5, "op_partial_names": ["act"]}], ["'act'"]),
         ([{"sparsity": 0.5, "op_types": ["Linear"], "op_names": ["conv0"]}], ["no layer meets all"]),
@@ -110,7 +110,7 @@ def test_all_mistakes_are_in_one_error(net: nn.Module) -> None:
     with pytest.raises(ConfigListError) as caught:
         LevelPruner(net, entries)
     assert [problem.path for problem in caught.value.problems] == [
-        "config_list[0]",
+        "config_list[0].sparsty",
         "config_list[0]",
         "config_list[1].sparsity",
         "config_list[1].op_types",
@@ -160,7 +160,7 @@ def test_keywords_beside_a_list_hold_where_an_entry_says_nothing(net: nn.Module)
     entries: list[dict[str, Any]] = [{"op_names": ["fc"]}, {"op_names": ["conv1"], "sparsity": 0.25}]
     _, masks = LevelPruner(net, entries, sparsity=0.5).compress()
     assert {name: float(layer["weight"].float().mean()) for name, layer in masks.items()} == {"conv1": 0.75, "fc": 0.5}
-    with pytest.raises(UsageError, match=r"config_list\[0\]: given the key 'sparsty'"):
+    with pytest.raises(UsageError, match=r"config_list\[0\].sparsty: given the key 'sparsty'"):
         LevelPruner(net, entries, sparsty=0.5)
 
 
@@ -176,7 +176,7 @@ def test_subclasses_of_layers_are_layers_of_that_type() -> None:
 def test_a_parametrised_layer_has_no_weight_of_its_own() -> None:
     model = nn.Sequential(weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4))
     assert shares(model, [ALL]) == {"1": 0.5}
-    with pytest.raises(UsageError, match="a layer that this pruner masks"):
+    with pytest.raises(UsageError, match="a layer that it applies to"):
         LevelPruner(model, [{"sparsity": 0.5, "op_names": ["0"]}])
 
 

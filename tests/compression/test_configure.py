@@ -171,7 +171,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "name": (LEVEL.replace("fc", "fc1"), [":5:7: config_list[1].op_names: given 'fc1'", "did you mean fc?"]),
     "old spelling": (LEVEL.replace("op_names", "support_op").replace("fc", "fc1"), [":5:7: ", "given 'fc1'"]),
     "old type": (LEVEL.replace("op_names: [fc]", "support_type: [Linaer]"), [":5:7: ", "did you mean Linear?"]),
-    "key": (LEVEL.replace("0.75", "0.75\n      sparsty: 1"), [":4:7: config_list[1]: given the key 'sparsty'"]),
+    "key": (LEVEL.replace("0.75", "0.75\n      sparsty: 1"), [":5:7: config_list[1].sparsty: given the key 'sparsty'"]),
     "twice": (LEVEL + "torch" + LEVEL, [":6:1: LevelPruner: given the same class twice", "line 1"]),
     "duplicate": (LEVEL + "      sparsity: 0.5\n", [":6:7: sparsity: given the same key twice"]),
     "no list": ("LevelPruner:\n  config: {sparsity: 0.5}\n", [":2:11: LevelPruner.config: given a table"]),

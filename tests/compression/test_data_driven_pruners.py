@@ -121,8 +121,8 @@ def test_layers_that_no_batch_reaches_are_named(kind: type[Any]) -> None:
         (ActivationMeanRankPruner, {"granularity": "element"}, NONE, "given 'element'; expected filter"),
         (ActivationMeanRankPruner, {"activation": "tanh"}, NONE, "given 'tanh'; expected one of relu, relu6, gelu"),
         (ActivationMeanRankPruner, {}, {**NONE, "activation": ["relu"]}, "activation: given"),
-        (WandaPruner, {"op_types": ["BatchNorm2d"]}, NONE, "a type that this pruner masks"),
-        (ActivationAPoZRankPruner, {"op_types": ["ReLU"]}, NONE, "a type that this pruner masks"),
+        (WandaPruner, {"op_types": ["BatchNorm2d"]}, NONE, "a type that it applies to"),
+        (ActivationAPoZRankPruner, {"op_types": ["ReLU"]}, NONE, "a type that it applies to"),
         (WandaPruner, {"allocation": "global"}, NONE, "the allocation global with per_filter"),
     ],
 )

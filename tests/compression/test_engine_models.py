@@ -220,7 +220,7 @@ def test_a_parametrised_weight_is_no_parameter_to_mask(net: nn.Module, train: Tr
     nn.utils.parametrizations.weight_norm(net.get_submodule("fc"))
     _, masks = LevelPruner(net, HALF).compress()
     assert list(masks) == ["conv0", "conv1"]
-    with pytest.raises(UsageError, match=r"given 'fc', a Parametrized\w+; expected a layer that this pruner masks"):
+    with pytest.raises(UsageError, match=r"given 'fc', a Parametrized\w+; expected a layer that it applies to"):
         LevelPruner(net, [{"sparsity": 0.5, "op_names": ["fc"]}])
     train(net, torch.optim.Adam(net.parameters(), lr=0.01))
     assert_sparse(net, masks)

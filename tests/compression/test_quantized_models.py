@@ -308,7 +308,7 @@ def test_export_refuses_what_it_cannot_write(tmp_path: Path) -> None:
     quantizer.compress()
     with pytest.raises(CompressionError, match="NaN or infinite weights in layer '0'"):
         quantizer.export(tmp_path / "model.safetensors")
-    with pytest.raises(CompressionError, match="an existing folder"):
+    with pytest.raises(CompressionError, match="a folder that exists"):
         quantizer.export(tmp_path / "missing" / "model.safetensors")
 
 

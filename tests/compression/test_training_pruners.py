@@ -120,7 +120,7 @@ def test_data_is_needed_to_train_and_only_then() -> None:
         SlimPruner(model, [{"sparsity": 0.5, **BN}], training_epochs=-1)
     with pytest.raises(UsageError, match=r"scale: given -1.0; expected a number, 0 or more"):
         SlimPruner(model, [{"sparsity": 0.5, **BN}], training_epochs=0, scale=-1.0)
-    with pytest.raises(UsageError, match="a type that this pruner masks"):
+    with pytest.raises(UsageError, match="a type that it applies to"):
         SlimPruner(nn.Sequential(nn.Linear(2, 2), *model), [{"sparsity": 0.5, "op_types": ["Linear"]}])
 
 

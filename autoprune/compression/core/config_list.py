@@ -16,7 +16,7 @@ from autoprune.errors import Problem
 
 DEFAULT = "default"
 
-_SELECTORS: Mapping[str, tuple[str, ...]] = {
+SELECTORS: Mapping[str, tuple[str, ...]] = {
     "op_types": ("op_types", "op_type", "support_type", "support_layer"),
     "op_names": ("op_names", "op_name", "support_op"),
     "op_partial_names": ("op_partial_names", "op_partial_name"),
@@ -133,7 +133,7 @@ def read_entry(
     """One entry; what is wrong with it is added to `problems`."""
     spelled = {name: key.name for key in keys for name in key.names}
     if selectors:
-        spelled |= {name: target for target, names in _SELECTORS.items() for name in names}
+        spelled |= {name: target for target, names in SELECTORS.items() for name in names}
         spelled |= {name: name for name in _FLAGS}
     values: dict[str, Any] = {}
     source: dict[str, str] = {}
@@ -141,18 +141,18 @@ def read_entry(
         target = spelled.get(name) if isinstance(name, str) else None
         if target is None:
             problems.append(
-                Problem(where, f"the key {name!r}", "a key of this pruner", remedy=remedy(str(name), spelled))
+                Problem(
+                    f"{where}.{name}", f"the key {name!r}", "a key that it knows", remedy=remedy(str(name), spelled)
+                )
             )
         elif target in values:
             problems.append(Problem(where, f"both {source[target]} and {name}", f"one of them, {target}"))
         else:
             values[target], source[target] = value, name
     exclude = _flag(where, values, problems)
-    selected = {
-        name: _names(f"{where}.{source[name]}", values[name], problems) for name in _SELECTORS if name in values
-    }
+    selected = {name: _names(f"{where}.{source[name]}", values[name], problems) for name in SELECTORS if name in values}
     if exclude and not selected:
-        problems.append(Problem(where, "no selector", f"one of {', '.join(_SELECTORS)}: which layers to exclude"))
+        problems.append(Problem(where, "no selector", f"one of {', '.join(SELECTORS)}: which layers to exclude"))
     settings = _settings(where, values, source, keys, problems, complete=not exclude)
     return Entry(where, exclude=exclude, settings=settings, **selected)
 
@@ -226,7 +226,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Target:
-    """A layer to prune and the entry that decides how."""
+    """A layer to compress and the entry that decides how."""
 
     layer: Layer
     entry: Entry
@@ -262,7 +262,7 @@ def _matching(entry: Entry, layers: Sequence[Layer], problems: list[Problem]) ->
         _check_part(f"{entry.where}.op_partial_names", part, layers, prunes, problems)
     found = [layer for layer in layers if layer.tensor is not None and _selects(entry, layer)]
     if prunes and not found and len(problems) == before:
-        problems.append(Problem(entry.where, "selectors that no layer meets all", "at least one layer to prune"))
+        problems.append(Problem(entry.where, "selectors that no layer meets all", "at least one layer"))
     return found
 
 
@@ -287,7 +287,7 @@ def _check_type(where: str, name: str, layers: Sequence[Layer], prunes: bool, pr
         problems.append(Problem(where, repr(name), "a type that the model has", remedy=remedy(name, valid)))
     elif prunes and all(layer.tensor is None for layer in having):
         valid = [DEFAULT, *(layer.types[0] for layer in layers if layer.tensor is not None)]
-        problems.append(Problem(where, repr(name), "a type that this pruner masks", remedy=remedy(name, valid)))
+        problems.append(Problem(where, repr(name), "a type that it applies to", remedy=remedy(name, valid)))
 
 
 def _check_name(where: str, name: str, layers: Sequence[Layer], prunes: bool, problems: list[Problem]) -> None:
@@ -298,7 +298,7 @@ def _check_name(where: str, name: str, layers: Sequence[Layer], prunes: bool, pr
         problems.append(Problem(where, repr(name), "the name of a layer", remedy=remedy(name, valid)))
     elif prunes and having[0].tensor is None:
         given = f"{name!r}, a {having[0].types[0]}"
-        problems.append(Problem(where, given, "a layer that this pruner masks", remedy=remedy(name, prunable)))
+        problems.append(Problem(where, given, "a layer that it applies to", remedy=remedy(name, prunable)))
 
 
 def _check_part(where: str, part: str, layers: Sequence[Layer], prunes: bool, problems: list[Problem]) -> None:

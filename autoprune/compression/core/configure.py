@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from autoprune import document
-from autoprune.compression.core.config_list import _SELECTORS
+from autoprune.compression.core.config_list import SELECTORS
 from autoprune.compression.core.errors import ConfigListError, remedy
 from autoprune.document import Items, Node, Table
 from autoprune.errors import ConfigError, Mark, Problem
@@ -48,7 +48,7 @@ class FileConfigList(list[dict[str, Any]]):
         if problem.mark is not None or found is None:
             return replace(problem, mark=problem.mark or self.mark)
         entry, key = self._items.items[int(found[1])], found[2]
-        spellings = _SELECTORS.get(key, (key,))
+        spellings = SELECTORS.get(key, (key,))
         keys = [each.mark for each in entry if each.key in spellings] if isinstance(entry, Table) else []
         return replace(problem, mark=keys[0] if keys else entry.mark)
 

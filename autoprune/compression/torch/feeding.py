@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import inspect
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NoReturn, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.torch.stepping import closure_of, unscale, with_closure
+from autoprune.compression.torch.untouched import Saved, modes_kept, random_state_kept
 
 Trainer: TypeAlias = Callable[[nn.Module, Any, Any], object]
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
@@ -83,19 +83,19 @@ class Feed:
             if steps >= limit:
                 raise _Enough
             loss = None
-            if (closure := _closure(args, kwargs)) is not None:
+            if (closure := closure_of(args, kwargs)) is not None:
                 with torch.enable_grad():
                     loss = closure()
-            if _unscale(stepping):
+            if unscale(stepping):
                 if on_batch is not None:
                     with torch.no_grad():
                         on_batch()
                 steps += 1
             saved.drop_gradients()
-            return None if closure is None else _with_closure(lambda: loss, args, kwargs)
+            return None if closure is None else with_closure(lambda: loss, args, kwargs)
 
-        saved = _Saved([module for module in (model, self.criterion) if isinstance(module, nn.Module)], optimizer)
-        with _random_state_kept(), saved.kept():
+        saved = Saved([module for module in (model, self.criterion) if isinstance(module, nn.Module)], optimizer)
+        with random_state_kept(), saved.kept():
             saved.drop_gradients()
             self._run(model, optimizer, before_call, before_step, lambda *_: None)
         if (seen := calls or steps if on_batch is None else steps) == 0:
@@ -125,7 +125,7 @@ class Feed:
 
         def prepare(closure: Callable[[], Any] | None) -> object:
             loss = None if closure is None else closure()
-            _unscale(optimizer)
+            unscale(optimizer)
             if before_step is not None:
                 with torch.no_grad():
                     before_step()
@@ -133,8 +133,8 @@ class Feed:
 
         def hook(_: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
             before_call()
-            if (closure := _closure(args, kwargs)) is not None:
-                return _with_closure(partial(prepare, closure), args, kwargs)
+            if (closure := closure_of(args, kwargs)) is not None:
+                return with_closure(partial(prepare, closure), args, kwargs)
             prepare(None)
             return None
 
@@ -144,7 +144,7 @@ class Feed:
 
         for _ in range(1 if epochs is None else epochs):
             steps = 0
-            with _modes_kept(model):
+            with modes_kept(model):
                 if isinstance(self.trainer, _Loop):
                     model.train()
                 self._run(model, optimizer, before_call, hook, after_step)
@@ -216,103 +216,6 @@ class _Loop:
         return loss
 
 
-class _Saved:
-    """What a run may change of modules and an optimizer, to be put back: the same objects with the same values."""
-
-    def __init__(self, roots: Iterable[nn.Module], optimizer: Optimizer) -> None:
-        self._tensors: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
-        modules = [module for root in roots for module in root.modules()]
-        owners = [vars(module) for module in modules]
-        deep = [vars(module)[part] for module in modules for part in ("_parameters", "_buffers")]
-        self._undo = [self._keep(part) for part in (*deep, optimizer.state, optimizer.param_groups)]
-        self._undo += [_keep_dict(owner, dict(owner)) for owner in (*owners, vars(optimizer))]
-
-    def drop_gradients(self) -> None:
-        """So that a step of the optimizer changes nothing."""
-        for tensor, _ in self._tensors.values():
-            if tensor.is_leaf:
-                tensor.grad = None
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for undo in self._undo:
-                    undo()
-
-    def _keep(self, value: Any) -> Callable[[], Any]:
-        if isinstance(value, Tensor):
-            if id(value) not in self._tensors:
-                self._tensors[id(value)] = value, _keep_tensor(value)
-            return self._tensors[id(value)][1]
-        if isinstance(value, dict):
-            items = {key: self._keep(item) for key, item in value.items()}
-            return lambda: _keep_dict(value, {key: undo() for key, undo in items.items()})()
-        if isinstance(value, list | tuple):
-            parts = [self._keep(item) for item in value]
-            return lambda: _refill(value, [undo() for undo in parts])
-        return lambda: value
-
-
-def _keep_tensor(tensor: Tensor) -> Callable[[], Tensor]:
-    """Its storage, values, gradient and whether it needs one: a run may have moved it to another device."""
-    data, values = tensor.data, tensor.detach().clone()
-    gradient, trains = (tensor.grad, tensor.requires_grad) if tensor.is_leaf else (None, False)
-
-    def undo() -> Tensor:
-        if not tensor.is_leaf:
-            return tensor.copy_(values)
-        tensor.grad = None
-        tensor.data = data
-        data.copy_(values)
-        tensor.grad = gradient
-        return tensor.requires_grad_(trains)
-
-    return undo
-
-
-def _keep_dict(owner: dict[Any, Any], items: dict[Any, Any]) -> Callable[[], dict[Any, Any]]:
-    def undo() -> dict[Any, Any]:
-        owner.clear()
-        owner.update(items)
-        return owner
-
-    return undo
-
-
-def _refill(sequence: Any, items: list[Any]) -> Any:
-    if isinstance(sequence, list):
-        sequence[:] = items
-    return sequence
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    initialised: Any = torch.cuda.is_initialized
-    cuda = torch.cuda.get_rng_state_all() if initialised() else None
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-
-
-@contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
 def _wrong(
     trainer: object, optimizer: object, criterion: object, batches: object, loss: object, purpose: Purpose
 ) -> str | None:
@@ -355,29 +258,6 @@ def _takes_three(function: object) -> bool:
 def _trains(optimizer: Optimizer, model: nn.Module) -> bool:
     own = {id(parameter) for parameter in model.parameters()}
     return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
-
-
-def _closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
-    """The closure that `optimizer.step` was given; the optimizer itself is the first of its arguments."""
-    closure: Callable[[], Any] | None = kwargs.get("closure", args[1] if len(args) > 1 else None)
-    return closure
-
-
-def _with_closure(closure: Callable[[], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-    return (args[0], closure, *args[2:]), {name: value for name, value in kwargs.items() if name != "closure"}
-
-
-@torch.no_grad()
-def _unscale(optimizer: Optimizer) -> bool:
-    """Do what a fused optimizer does itself in a scaled step: true gradients. False where they overflowed."""
-    scale, overflowed = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
-    if scale is not None:
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.grad.div_(scale.to(parameter.grad.device))
-        vars(optimizer)["grad_scale"] = None
-    return overflowed is None or not bool(overflowed)
 
 
 def _call(model: nn.Module, inputs: Any) -> Any:

@@ -77,8 +77,9 @@ def filters_first(module: nn.Module, weight: Tensor) -> Tensor:
 def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
     """Every module by every name it has, in the order of the model; one with several weights comes for each.
 
-    `supported` narrows what can be pruned to these types, and makes them the default ones.
+    `supported` narrows what can be pruned to these types; where no default type is among them, all of them are.
     """
+    default = tuple(kind for kind in DEFAULT_TYPES if kind in supported) or supported or DEFAULT_TYPES
     found = []
     for path, module in model.named_modules(remove_duplicate=False):
         if _COMPILED in module._modules:
@@ -91,7 +92,7 @@ def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
                     f"given a model whose layer {name!r} has no weights yet; expected initialised layers "
                     "(run the model once on a batch)"
                 )
-            found.append(_layer(name, module, weight, supported or DEFAULT_TYPES))
+            found.append(_layer(name, module, weight, default))
         if name and not weights:
             found.append(Layer(name, _types(module), default=False, tensor=None))
     return found

@@ -57,13 +57,13 @@ def export(model: nn.Module, path: str | Path) -> Exported:
     The metadata of both files has the pruners, the sparsity achieved, what is unfinished, and the report as JSON.
     """
     weights = Path(path)
-    _check_place(weights)
+    check_place(weights)
     for _, _, held in masking.all_masked(model):
         held.enforce()
     carried = named_masks.carried(model)
     written = Exported(weights, weights.with_suffix(f".masks{SUFFIX}"), report(model))
     masks = {f"{each.layer}.{each.parameter}".lstrip("."): each.keep for each in carried}
-    _write({weights: _storable(model.state_dict()), written.masks: _storable(masks)}, _metadata(written.report))
+    write({weights: _storable(model.state_dict()), written.masks: _storable(masks)}, _metadata(written.report))
     return written
 
 
@@ -85,7 +85,7 @@ def load_masks(model: nn.Module, masks: NamedTensors | str | Path) -> dict[str, 
     return loaded
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     if path.suffix != SUFFIX:
         raise CompressionError(f"export: given {str(path)!r}; expected a name that ends in {SUFFIX}")
     if not path.parent.is_dir():
@@ -124,7 +124,7 @@ def _can_be_stored(value: Tensor) -> bool:
     return numbers and value.layout == torch.strided and not value.is_meta
 
 
-def _write(files: Mapping[Path, dict[str, Tensor]], metadata: dict[str, str]) -> None:
+def write(files: Mapping[Path, dict[str, Tensor]], metadata: dict[str, str]) -> None:
     """All of these files of one folder, or none: each is whole before the first takes its place."""
     folder = next(iter(files)).parent
     try:

@@ -15,11 +15,12 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from autoprune.compression.core.config_list import Entry
 from autoprune.compression.core.errors import CompressionError
-from autoprune.compression.torch import feeding, masking
+from autoprune.compression.torch import masking
 from autoprune.compression.torch.choosing import Budget, Candidate
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.pruners.agp import SCHEDULE, schedule_problems, scheduled
 from autoprune.compression.torch.pruners.base import Pruner
+from autoprune.compression.torch.stepping import closure_of, unscale, with_closure
 from autoprune.errors import Problem
 
 
@@ -88,7 +89,7 @@ _watching: WeakSet[MovementPruner] = WeakSet()
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
     """Gradients are there before the step, or after the closure that computes them within it."""
-    closure = feeding._closure(args, kwargs) if _watching else None
+    closure = closure_of(args, kwargs) if _watching else None
     if closure is None:
         _gather(optimizer)
         return None
@@ -98,12 +99,12 @@ def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any
         _gather(optimizer)
         return loss
 
-    return feeding._with_closure(closed, args, kwargs)
+    return with_closure(closed, args, kwargs)
 
 
 def _gather(optimizer: Optimizer) -> None:
     watching = list(_watching)
-    if watching and feeding._unscale(optimizer):
+    if watching and unscale(optimizer):
         for pruner in watching:
             pruner.gather(optimizer)
 

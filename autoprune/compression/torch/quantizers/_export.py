@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.torch import saving
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.quantizers._settings import bits_of
 from autoprune.compression.torch.quantizers._sites import all_sites
@@ -28,8 +28,7 @@ FORMAT = "autoprune-quantized-1"
 
 
 def write(quantizer: Quantizer, path: Path) -> None:
-    if not path.parent.is_dir():
-        raise CompressionError(f"export: given {str(path)!r}; expected a path in an existing folder")
+    saving.check_place(path)
     model = quantizer.model
     tensors: dict[str, Tensor] = dict(model.state_dict())
     layers: dict[str, dict[str, int]] = {}
@@ -46,7 +45,7 @@ def write(quantizer: Quantizer, path: Path) -> None:
         "bits": json.dumps(layers),
         "folded": json.dumps(folded),
     }
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in kept.items()}, path, metadata)
+    saving.write({path: {name: value.detach().cpu().contiguous().clone() for name, value in kept.items()}}, metadata)
 
 
 def _layer(quantizer: Quantizer, name: str, layer: LayerInfo, bits: dict[str, int]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ quantised ones in their place for the time of each forward are here and in the h
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -118,6 +119,7 @@ class Quantizer(Configured):
         self.prepare(layers)
         for layer in layers:
             Site(self, layer)
+        _forget_compiled()
         self._compressed = True
         return self.model
 
@@ -126,6 +128,7 @@ class Quantizer(Configured):
         for _, module, site in list(all_sites(self.model)):
             if site.quantizer is self:
                 site.detach(module)
+        _forget_compiled()
         self._compressed = False
         return self.model
 
@@ -209,3 +212,9 @@ class Quantizer(Configured):
 
     def _unfit(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
         return [each for target in targets for each in missing(target, model.get_submodule(target.layer.name))]
+
+
+def _forget_compiled() -> None:
+    """Code that torch.compile made of a model without these hooks would be used for one with them."""
+    if (dynamo := sys.modules.get("torch._dynamo")) is not None:
+        dynamo.reset()

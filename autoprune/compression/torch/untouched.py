@@ -1,0 +1,110 @@
+"""What a run over data may change, and how it goes back: to the same objects with the same values."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Saved:
+    """What a run may change of modules and an optimizer, to be put back: the same objects with the same values."""
+
+    def __init__(self, roots: Iterable[nn.Module], optimizer: Optimizer) -> None:
+        self._tensors: dict[int, tuple[Tensor, Callable[[], Any]]] = {}
+        modules = [module for root in roots for module in root.modules()]
+        owners = [vars(module) for module in modules]
+        deep = [vars(module)[part] for module in modules for part in ("_parameters", "_buffers")]
+        self._undo = [self._keep(part) for part in (*deep, optimizer.state, optimizer.param_groups)]
+        self._undo += [_keep_dict(owner, dict(owner)) for owner in (*owners, vars(optimizer))]
+
+    def drop_gradients(self) -> None:
+        """So that a step of the optimizer changes nothing."""
+        for tensor, _ in self._tensors.values():
+            if tensor.is_leaf:
+                tensor.grad = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for undo in self._undo:
+                    undo()
+
+    def _keep(self, value: Any) -> Callable[[], Any]:
+        if isinstance(value, Tensor):
+            if id(value) not in self._tensors:
+                self._tensors[id(value)] = value, _keep_tensor(value)
+            return self._tensors[id(value)][1]
+        if isinstance(value, dict):
+            items = {key: self._keep(item) for key, item in value.items()}
+            return lambda: _keep_dict(value, {key: undo() for key, undo in items.items()})()
+        if isinstance(value, list | tuple):
+            parts = [self._keep(item) for item in value]
+            return lambda: _refill(value, [undo() for undo in parts])
+        return lambda: value
+
+
+def _keep_tensor(tensor: Tensor) -> Callable[[], Tensor]:
+    """Its storage, values, gradient and whether it needs one: a run may have moved it to another device."""
+    data, values = tensor.data, tensor.detach().clone()
+    gradient, trains = (tensor.grad, tensor.requires_grad) if tensor.is_leaf else (None, False)
+
+    def undo() -> Tensor:
+        if not tensor.is_leaf:
+            return tensor.copy_(values)
+        tensor.grad = None
+        tensor.data = data
+        data.copy_(values)
+        tensor.grad = gradient
+        return tensor.requires_grad_(trains)
+
+    return undo
+
+
+def _keep_dict(owner: dict[Any, Any], items: dict[Any, Any]) -> Callable[[], dict[Any, Any]]:
+    def undo() -> dict[Any, Any]:
+        owner.clear()
+        owner.update(items)
+        return owner
+
+    return undo
+
+
+def _refill(sequence: Any, items: list[Any]) -> Any:
+    if isinstance(sequence, list):
+        sequence[:] = items
+    return sequence
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    initialised: Any = torch.cuda.is_initialized
+    cuda = torch.cuda.get_rng_state_all() if initialised() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
