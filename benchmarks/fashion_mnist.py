@@ -275,7 +275,8 @@ def main() -> None:
     try:
         data.load("validation", source, options.folder)
     except data.DataError as error:
-        sys.exit(str(error))
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        sys.exit(2)
     found: dict[int, Outcomes] = {}
     begun = time.monotonic()
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:

@@ -27,7 +27,7 @@ from autoprune.document import Table, parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = {"README.md", "first-search.md", "rest.md"}
+SLOW = {"README.md", "first-search.md", "pruners.md", "quantizers.md", "rest.md"}
 _BLOCK = re.compile(
     r"(?:<!-- (?P<role>file|part of): (?P<name>\S+) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
@@ -76,9 +76,9 @@ PRELUDE = f'make() {{ command make -o install VENV="{TOOLS.parent}" "$@"; }}\n'
 
 
 def environment() -> dict[str, str]:
-    """This interpreter's tools first, and no experiment of ours around."""
+    """This interpreter's tools first, one thread for each script, and no experiment of ours around."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOPRUNE_", "MAKE"))}
-    return {**kept, "PATH": f"{TOOLS}:{os.environ['PATH']}"}
+    return {**kept, "OMP_NUM_THREADS": "1", "PATH": f"{TOOLS}:{os.environ['PATH']}"}
 
 
 def run(block: Block, folder: Path, *command: str) -> None:

@@ -69,7 +69,10 @@ class Run:
             sys.exit(2)
 
     def dense(self, kind: type[nn.Module]) -> nn.Module:
-        """The trained dense network: trained by the first who asks, and loaded by everyone else."""
+        """The trained dense network: trained by the first who asks, and loaded by everyone else.
+
+        What is random afterwards does not depend on which it was.
+        """
         chosen = self.options
         file = CACHE / f"{chosen.data}-{kind.__name__}-{chosen.dense_epochs}-{chosen.seed}.safetensors"
         model = kind()
@@ -83,6 +86,7 @@ class Run:
             save_file(model.state_dict(), mine)
             mine.replace(file)
         model.load_state_dict(load_file(file))
+        torch.manual_seed(chosen.seed)
         return model
 
     def train_epoch(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
