@@ -47,6 +47,6 @@ print(f"the same cut without ADMM: {evaluate(cut, run.validation):.2%}")
 optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
 for epoch in range(options.epochs):
     loss = run.train_epoch(model, optimizer)
-    run.epoch_done(epoch, loss, model)
+    run.tell(f"epoch {epoch + 1}", loss, model)
 
 run.finish(model, pruner.masks, dense=dense)

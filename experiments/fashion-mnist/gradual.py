@@ -44,6 +44,6 @@ optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
 for epoch in range(options.epochs):
     loss = run.train_epoch(model, optimizer)
     pruner.update_epoch(epoch + 1)
-    run.epoch_done(epoch, loss, model)
+    run.tell(f"epoch {epoch + 1}", loss, model)
 
 run.finish(model, pruner.masks, dense=dense)

@@ -35,7 +35,7 @@ for number in pruner.get_prune_iterations():
     pruner.prune_iteration_start()
     for _ in range(options.epochs):
         loss = run.train_epoch(model, optimizer)
-    run.epoch_done(number, loss, model, called="round")
+    run.tell(f"round {number}", loss, model)
     if number == 0:
         dense = copy.deepcopy(model)
 

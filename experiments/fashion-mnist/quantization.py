@@ -6,7 +6,7 @@ ones, which it clamps to [0, 1].
     python quantization.py --method qat --bits 8
     python quantization.py --method dorefa --bits 2 --learning-rate .0001
     python quantization.py --data digits           # in seconds, without a data set
-    autoprune run quantization.yml                 # as trials: which method does better with two bits
+    autoprune run quantization.yml                 # as trials: which method does better with four bits
 """
 
 import torch
@@ -36,6 +36,6 @@ quantizer_of(options.method, model, options.bits).compress()
 optimizer = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
 for epoch in range(options.epochs):
     loss = run.train_epoch(model, optimizer)
-    run.epoch_done(epoch, loss, model)
+    run.tell(f"epoch {epoch + 1}", loss, model)
 
 run.finish(model, None, dense=dense)

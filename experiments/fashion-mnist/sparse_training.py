@@ -35,7 +35,7 @@ pruner.compress()
 
 for epoch in range(options.epochs):
     loss = run.train_epoch(model, optimizer)
-    run.epoch_done(epoch, loss, model)
+    run.tell(f"epoch {epoch + 1}", loss, model)
     if epoch + 1 < options.epochs:  # what grows after the last epoch would stay zero
         pruner.update_epoch(epoch + 1)
 

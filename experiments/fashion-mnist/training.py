@@ -97,10 +97,10 @@ class Run:
         images, labels = (values.split(BATCH[self.options.data]) for values in self.train)
         return list(zip(images, labels, strict=True))
 
-    def epoch_done(self, epoch: int, loss: float, model: nn.Module, called: str = "epoch") -> None:
-        """A line, and in a trial an intermediate result."""
+    def tell(self, when: str, loss: float, model: nn.Module) -> None:
+        """A line on how it stands, and in a trial an intermediate result."""
         accuracy = evaluate(model, self.validation)
-        print(f"{called} {epoch + 1}: loss {loss:.3f}, validation accuracy {accuracy:.2%}", flush=True)
+        print(f"{when}: loss {loss:.3f}, validation accuracy {accuracy:.2%}", flush=True)
         if is_trial():
             autoprune.report_intermediate_result(accuracy)
 

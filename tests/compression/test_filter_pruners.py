@@ -22,6 +22,7 @@ from autoprune.compression.torch import (
     Pruner,
     RandomPruner,
 )
+from autoprune.compression.torch.pruners.fpgm import distance_sums
 from autoprune.errors import UsageError
 
 
@@ -80,6 +81,14 @@ def test_fpgm_against_distances_by_numpy() -> None:
     distances = np.sqrt(((filters[:, None] - filters[None]) ** 2).sum(2)).sum(1)
     _, masks = FPGMPruner(nn.Sequential(layer), [{"sparsity": 0.5}]).compress()
     assert dropped(masks) == sorted(np.argsort(distances)[:16].tolist())
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 30])
+def test_distances_do_not_depend_on_how_many_rows_are_taken_at_a_time(count: int) -> None:
+    points = torch.randn(count, 5, dtype=torch.float64) + 100
+    expected = (points[:, None] - points[None]).square().sum(2).sqrt().sum(1)
+    for rows in (1, 4, 8, 256):
+        assert torch.allclose(distance_sums(points, rows), expected, rtol=1e-9)
 
 
 def test_fpgm_scores_a_filter_by_what_it_differs_from_the_rest_not_by_its_size() -> None:

@@ -26,7 +26,7 @@ class FPGMPruner(Pruner):
         return weight
 
     def combine(self, blocks: Tensor) -> Tensor:
-        return _distances(blocks.double()).sum(1)
+        return distance_sums(blocks.double())
 
     @classmethod
     def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:
@@ -36,9 +36,19 @@ class FPGMPruner(Pruner):
         return [Problem(f"{where}.granularity", repr(given), "filter: distances are between whole filters")]
 
 
-def _distances(points: Tensor) -> Tensor:
-    """Between all rows, by |a - b|^2 = |a|^2 + |b|^2 - 2ab, about their mean, where few digits cancel."""
+def distance_sums(points: Tensor, rows: int = 256) -> Tensor:
+    """For each point the sum of its distances to the others, by |a - b|^2 = |a|^2 + |b|^2 - 2ab.
+
+    The products are those of the points about their mean, where few digits cancel, and each is computed once: of some
+    rows at a time with what has not been before them.
+    """
     centred = points - points.mean(0)
     squares = centred.square().sum(1)
-    products = centred @ centred.T
-    return torch.sqrt((squares[:, None] + squares[None, :] - 2 * products).clamp_min(0).fill_diagonal_(0))
+    sums = torch.zeros_like(squares)
+    for start in range(0, len(points), rows):
+        some = centred[start : start + rows]
+        apart = squares[start : start + rows, None] + squares[None, start:] - 2 * (some @ centred[start:].T)
+        distances = apart.clamp_min_(0).sqrt_().fill_diagonal_(0)
+        sums[start : start + rows] += distances.sum(1)
+        sums[start + rows :] += distances[:, rows:].sum(0)
+    return sums
