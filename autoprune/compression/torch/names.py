@@ -24,6 +24,8 @@ def algorithms() -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
     for room, base in _ROOMS.items():
         for info in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
+            if info.name == f"{room}.base":
+                continue
             module = importlib.import_module(info.name)
             for value in vars(module).values():
                 if inspect.isclass(value) and issubclass(value, base) and value.__module__ == info.name:
