@@ -222,11 +222,15 @@ def test_filters_go_by_every_method(code: Path, method: str) -> None:
     assert "0.5000" in next(line for line in result.stdout.splitlines() if line.startswith("in all"))
 
 
-def test_every_script_has_an_experiment() -> None:
+def test_every_script_has_an_experiment_over_options_of_its_own() -> None:
     assert {path.stem for path in FOLDER.glob("*.yml")} == set(SCRIPTS)
+    shared = (FOLDER / "training.py").read_text()
     for name in SCRIPTS:
         config = load(FOLDER / f"{name}.yml").config
         assert config.trial_command.startswith(f"python {name}.py")
+        source = shared + (FOLDER / f"{name}.py").read_text()
+        for parameter in config.search_space:
+            assert f'"--{parameter.replace("_", "-")}"' in source
 
 
 @pytest.mark.slow

@@ -24,15 +24,14 @@ def algorithms() -> dict[str, type[Any]]:
     found: dict[str, type[Any]] = {}
     for room, base in _ROOMS.items():
         for info in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
-            if info.name == f"{room}.base":
+            if (name := info.name.removeprefix(f"{room}.")) == "base" or name.startswith("_"):
                 continue
             module = importlib.import_module(info.name)
             for value in vars(module).values():
                 if inspect.isclass(value) and issubclass(value, base) and value.__module__ == info.name:
                     found |= dict.fromkeys((value.__name__, *value.__dict__.get("aliases", ())), value)
         found |= {entry.name: entry.load() for entry in entry_points(group=room.replace(".torch", ""))}
-    public = {name: value for name, value in found.items() if not name.startswith("_")}
-    return dict(sorted(public.items()))
+    return dict(sorted(found.items()))
 
 
 def pruner(name: str) -> type[Pruner]:

@@ -19,8 +19,8 @@ from autoprune.compression.core.config_list import Key
 from autoprune.compression.torch.layers import BATCH_NORMS, LayerInfo
 from autoprune.compression.torch.pruners._data_driven import (
     CONVOLUTIONS,
+    DataDrivenPruner,
     LayerKey,
-    _DataDrivenPruner,
     channel_axis,
     first_input,
     key_of,
@@ -37,7 +37,7 @@ _FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class _ActivationPruner(_DataDrivenPruner):
+class ActivationPruner(DataDrivenPruner):
     """Scores a channel by the average of `measure` over the values of its activation."""
 
     keys = (

@@ -23,7 +23,7 @@ LayerKey: TypeAlias = tuple[str, str]
 Look: TypeAlias = Callable[[LayerInfo, nn.Module, Tensor, Tensor], None]
 
 
-class _DataDrivenPruner(Pruner):
+class DataDrivenPruner(Pruner):
     """A pruner that runs the model over data: `trainer, optimizer, criterion`, or `batches` and, if needed, `loss`.
 
     `trainer(model, optimizer, criterion)` runs one epoch, of which `training_batches` are taken (None: all). Scoring

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autoprune.compression.torch.pruners._activation import _ActivationPruner
+from autoprune.compression.torch.pruners._activation import ActivationPruner
 
 
-class ActivationAPoZRankPruner(_ActivationPruner):
+class ActivationAPoZRankPruner(ActivationPruner):
     """Prunes the channels whose activations are zero most often."""
 
     def measure(self, activation: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from autoprune.compression.torch.pruners._activation import _ActivationPruner
+from autoprune.compression.torch.pruners._activation import ActivationPruner
 
 
-class ActivationMeanRankPruner(_ActivationPruner):
+class ActivationMeanRankPruner(ActivationPruner):
     """Prunes the channels with the smallest mean activation."""
 
     def measure(self, activation: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from autoprune.compression.torch.choosing import Budget, elementwise
 from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.feeding import Loss, Trainer
 from autoprune.compression.torch.layers import LayerInfo
-from autoprune.compression.torch.pruners._data_driven import LayerKey, _DataDrivenPruner, key_of
+from autoprune.compression.torch.pruners._data_driven import DataDrivenPruner, LayerKey, key_of
 from autoprune.compression.torch.pruners.base import Pruner
 
 
@@ -39,7 +39,7 @@ class _Split:
             self.weight.grad.add_(self.weight - self.sparse + self.dual, alpha=self.rho)
 
 
-class ADMMPruner(_DataDrivenPruner):
+class ADMMPruner(DataDrivenPruner):
     """Trains the weights towards a sparse tensor, then prunes the smallest |w|.
 
     Each of `iterations` trains for `training_epochs`, of `training_batches` steps at most, and then moves Z and U.

@@ -17,11 +17,11 @@ from autoprune.compression.core.config_list import Key, is_number
 from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.feeding import Loss, Trainer
 from autoprune.compression.torch.layers import BATCH_NORMS, LayerInfo
-from autoprune.compression.torch.pruners._data_driven import _DataDrivenPruner
+from autoprune.compression.torch.pruners._data_driven import DataDrivenPruner
 from autoprune.compression.torch.pruners.base import Pruner
 
 
-class SlimPruner(_DataDrivenPruner):
+class SlimPruner(DataDrivenPruner):
     """Trains for `training_epochs` with `scale` times the sum of |gamma| added to the loss, then prunes by |gamma|.
 
     Without epochs to train, it needs no data.

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from autoprune.compression.torch.layers import LayerInfo
-from autoprune.compression.torch.pruners._data_driven import LayerKey, _DataDrivenPruner, key_of
+from autoprune.compression.torch.pruners._data_driven import DataDrivenPruner, LayerKey, key_of
 
 
-class TaylorFOWeightPruner(_DataDrivenPruner):
+class TaylorFOWeightPruner(DataDrivenPruner):
     """Prunes the filters with the smallest sum of (g w)^2. Of a BatchNorm, w is gamma."""
 
     granularity = "filter"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.pruners._data_driven import (
     CONVOLUTIONS,
+    DataDrivenPruner,
     LayerKey,
-    _DataDrivenPruner,
     channel_axis,
     key_of,
     sum_by_channel,
@@ -23,7 +23,7 @@ from autoprune.compression.torch.pruners._data_driven import (
 )
 
 
-class WandaPruner(_DataDrivenPruner):
+class WandaPruner(DataDrivenPruner):
     """Prunes the weights with the smallest |w_ij| ||x_j||_2, the same number in every row or filter i."""
 
     granularity = "per_filter"
