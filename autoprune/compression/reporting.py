@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.errors import CompressionError, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,9 +62,9 @@ class Row:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """A row for each masked parameter. `str` is a table; so is `rich.print`."""
+    """A row for each masked parameter. `str` and `repr` are a table; so is `rich.print`."""
 
     rows: tuple[Row, ...]
 
@@ -104,6 +104,8 @@ class Report:
         table = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
         return "\n".join([*table, *self.unfinished])
 
+    __repr__ = __str__
+
     def __rich__(self) -> Table:
         from rich.table import Table
         from rich.text import Text
@@ -127,8 +129,12 @@ class Report:
 
 def report(model: nn.Module, masks: NamedTensors | None = None) -> Report:
     """What a masked model was asked for and has: with all its masks, or with those given, of `compress`."""
+    from torch import nn
+
     from autoprune.compression.torch import named_masks
 
+    if not isinstance(model, nn.Module):
+        raise CompressionError(f"report: given {shown(model)}; expected a model, and masks beside it if you like")
     found = named_masks.carried(model) if masks is None else named_masks.matched(model, masks, "report")
     if not found:
         raise CompressionError(

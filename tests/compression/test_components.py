@@ -239,7 +239,8 @@ def test_components_that_do_not_go_together(entry: dict[str, Any], said: str) ->
     st.integers(0, 1000),
 )
 def test_masks_nest_while_weights_move(granularity: str, allocation: str, seed: int) -> None:
-    if granularity in ("per_filter", "2:4") and allocation in ("global", "lamp"):
+    refused = {"per_filter": ("global", "lamp"), "2:4": ("global", "lamp", "erk")}
+    if allocation in refused.get(granularity, ()):
         return
     entry: dict[str, Any] = {"end_epoch": 3, "granularity": granularity, "allocation": allocation}
     entry["final_sparsity"] = 0.5 if granularity == "2:4" else 0.75
@@ -272,7 +273,7 @@ def test_agp_with_another_pruners_score(name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("l1norms", "did you mean l1norm"), (3, "a pruner's class"), (Pruner, "only scores")]
+    ("name", "said"), [("l1norms", "did you mean L1NormPruner"), (3, "a pruner's class"), (Pruner, "only scores")]
 )
 def test_what_agp_cannot_run(name: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
@@ -293,3 +294,34 @@ def test_scores_that_are_equal_go_by_index_in_every_shape() -> None:
         net = nn.Sequential(layer)
         _, masks = LevelPruner(net, [{"sparsity": 0.25, "op_names": ["0"]}]).compress()
         assert np.flatnonzero(~masks["0"]["weight"].numpy()).tolist() == list(range(10))
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_erk_takes_nothing_back_as_the_sparsity_rises(listed: list[tuple[int, int]]) -> None:
+    shapes = {str(index): shape for index, shape in enumerate(listed)}
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    total, before = sum(sizes.values()), dict.fromkeys(shapes, 0)
+    for wanted in range(total - len(shapes) + 1):
+        divided = Erk().divide(shapes, wanted / total, None)
+        pruned = {name: math.floor(sizes[name] * divided[name] + 1e-9) for name in shapes}
+        assert sum(pruned.values()) == math.floor(total * (wanted / total) + 1e-9)
+        assert all(pruned[name] >= before[name] for name in shapes)
+        before = pruned
+
+
+class Backwards(LevelPruner):
+    def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
+        return -weight.abs()
+
+
+def test_what_another_has_pruned_goes_before_what_is_left_whatever_the_score() -> None:
+    """The largest go, but first those six of ten that the other pruner took, the smallest: by their dense values."""
+    layer = nn.Linear(10, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[10.0, 1, 2, 9, 3, 8, 4, 7, 5, 6]]))
+    model = nn.Sequential(layer)
+    LevelPruner(model, [{"sparsity": 0.6}]).compress()
+    first = Backwards(model, [{"sparsity": 0.4}])
+    pruned = ~first.compress()[1]["0"]["weight"]
+    assert torch.nonzero(pruned.flatten()).flatten().tolist() == [4, 6, 8, 9]

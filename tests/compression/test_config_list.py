@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from autoprune.compression.core.errors import ConfigListError
-from autoprune.compression.torch import AGPPruner, LevelPruner, Pruner
+from autoprune.compression.torch import AGPPruner, LevelPruner, Pruner, unwrap
 from autoprune.errors import UsageError
 
 ALL = {"sparsity": 0.5, "op_types": ["default"]}
@@ -49,7 +49,6 @@ def shares(model: nn.Module, entries: list[dict[str, Any]]) -> dict[str, float]:
         ([{"sparsity_per_layer": 0.75, "op_names": ("fc",)}], {"fc": 0.75}),
         ([ALL, {"prune": False, "sparsity": 0.3, "support_op": ["fc"]}], {"conv0": 0.5, "conv1": 0.5}),
         ([{"prune": True, "sparsity": 0.5, "op_names": ["fc"]}], {"fc": 0.5}),
-        ([{"op_types": ["default"], "exclude": True}], {}),
     ],
 )
 def test_selection(net: nn.Module, entries: list[dict[str, Any]], expected: dict[str, float]) -> None:
@@ -85,7 +84,10 @@ def test_selection(net: nn.Module, entries: list[dict[str, Any]], expected: dict
         ([{"sparsity": 0.5, "op_types": ["ReLU"]}], ["'ReLU'", "a type that it applies to"]),
         ([{"sparsity": 0.5, "op_partial_names": ["layer"]}], ["'layer'", "a part of a layer's name"]),
         ([{"sparsity": 0.5, "op_partial_names": ["act"]}], ["'act'"]),
-        ([{"sparsity": 0.5, "op_types": ["Linear"], "op_names": ["conv0"]}], ["no layer meets all"]),
+        (
+            [{"sparsity": 0.5, "op_types": ["Linear"], "op_names": ["conv0"]}],
+            ["op_types Linear and op_names conv0", "meets all of it"],
+        ),
         ([ALL, {"exclude": True}], ["config_list[1]", "no selector"]),
         ([ALL, {"exclude": True, "op_names": ["fc1"]}], ["config_list[1].op_names", "did you mean fc?"]),
         ([ALL, {"exclude": True, "op_types": ["Conv3d"]}], ["'Conv3d'"]),
@@ -160,7 +162,20 @@ def test_keywords_beside_a_list_hold_where_an_entry_says_nothing(net: nn.Module)
     entries: list[dict[str, Any]] = [{"op_names": ["fc"]}, {"op_names": ["conv1"], "sparsity": 0.25}]
     _, masks = LevelPruner(net, entries, sparsity=0.5).compress()
     assert {name: float(layer["weight"].float().mean()) for name, layer in masks.items()} == {"conv1": 0.75, "fc": 0.5}
-    with pytest.raises(UsageError, match=r"config_list\[0\].sparsty: given the key 'sparsty'"):
+    for keyword, entry in (
+        ("total_sparsity", "sparsity_per_layer"),
+        ("sparsity", "total_sparsity"),
+        ("mode", "allocation"),
+    ):
+        value = {"mode": "global", "allocation": "uniform"}
+        given = [{"sparsity": 0.5, "op_names": ["fc"]} if entry == "allocation" else {"op_names": ["fc"]}]
+        given[0][entry] = value.get(entry, 0.25)
+        _, masks = LevelPruner(net, given, **{keyword: value.get(keyword, 0.5)}).compress()
+        assert float(masks["fc"]["weight"].float().mean()) == (0.5 if entry == "allocation" else 0.75)
+        unwrap(net)
+    with pytest.raises(
+        UsageError, match=r"LevelPruner.sparsty: given the keyword 'sparsty'; .* .did you mean sparsity"
+    ):
         LevelPruner(net, entries, sparsty=0.5)
 
 
@@ -175,8 +190,10 @@ def test_subclasses_of_layers_are_layers_of_that_type() -> None:
 
 def test_a_parametrised_layer_has_no_weight_of_its_own() -> None:
     model = nn.Sequential(weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4))
-    assert shares(model, [ALL]) == {"1": 0.5}
-    with pytest.raises(UsageError, match="a layer that it applies to"):
+    with pytest.raises(UsageError, match="given '0', whose weight is parametrized"):
+        LevelPruner(model, [ALL])
+    assert shares(model, [ALL, {"exclude": True, "op_names": ["0"]}]) == {"1": 0.5}
+    with pytest.raises(UsageError, match="given '0', whose weight is parametrized"):
         LevelPruner(model, [{"sparsity": 0.5, "op_names": ["0"]}])
 
 

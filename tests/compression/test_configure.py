@@ -184,7 +184,10 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "empty": ("", [":1:1: given an empty table; expected a table of class names"]),
     "scalar": ("0.5", [":1:1: given 0.5; expected a table of class names"]),
     "no yaml": ("LevelPruner: [", [":1:15", "YAML"]),
-    "unmet": (LEVEL.replace("[fc]", "[fc]\n      op_types: [Conv2d]"), [":4:7: config_list[1]: given selectors"]),
+    "unmet": (
+        LEVEL.replace("[fc]", "[fc]\n      op_types: [Conv2d]"),
+        [":4:7: config_list[1]: given op_types Conv2d and op_names fc"],
+    ),
 }
 
 

@@ -217,3 +217,49 @@ def test_level_is_the_smallest_of_each_layer(net: nn.Module) -> None:
         mask = masks[name]["weight"]
         assert int((~mask).sum()) == int(weight.numel() * 0.3)
         assert weight[~mask].max() <= weight[mask].min()
+
+
+@pytest.mark.parametrize("pruner", [L1NormPruner, L2NormPruner])
+@pytest.mark.parametrize("granularity", ["element", "per_filter", "2:4"])
+def test_single_weights_go_by_their_size_whatever_their_sign(pruner: type[Pruner], granularity: str) -> None:
+    layer = nn.Linear(4, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[-5.0, 1, 2, -3], [-0.1, 4, 0.2, -9]]))
+    pruner(nn.Sequential(layer), [{"sparsity": 0.5, "granularity": granularity}]).compress()
+    expected = [[-5, 0, 0, -3], [0, 4, 0, -9]]
+    assert layer.weight.tolist() == expected
+
+
+@pytest.mark.parametrize("pruner", [LevelPruner, L1NormPruner, L2NormPruner, LAMPPruner])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_long_filters_of_half_precision_add_up(pruner: type[Pruner], dtype: torch.dtype) -> None:
+    """Eight of 4096 weights make the difference, or a sum that half precision cannot hold."""
+    layer = nn.Linear(4096, 8, dtype=dtype)
+    rows = (
+        torch.ones(8, 4096) if dtype is torch.bfloat16 else torch.arange(40.0, 32, -1)[:, None].expand(8, 4096).clone()
+    )
+    if dtype is torch.bfloat16:
+        rows[:4, :8] = 1.5
+    with torch.no_grad():
+        layer.weight.copy_(rows)
+    entry = {"sparsity": 0.5, "granularity": "filter", "allocation": "uniform"}
+    assert dropped(pruner(nn.Sequential(layer), [entry]).compress()[1]) == [4, 5, 6, 7]
+
+
+def test_norms_of_complex_filters() -> None:
+    layer = nn.Linear(2, 4, dtype=torch.complex64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([1 + 9j, 1 + 0j, 1 + 7j, 1 + 5j])[:, None].expand(4, 2))
+    for pruner in (L1NormPruner, L2NormPruner):
+        model = nn.Sequential(layer)
+        kind = pruner(model, [{"sparsity": 0.25}])
+        assert dropped(kind.compress()[1]) == [1]
+        kind.unwrap()
+
+
+def test_a_layer_without_weights_is_no_obstacle() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    model.append(nn.Linear(2, 1))
+    model[2].weight = nn.Parameter(torch.empty(4, 0))
+    _, masks = L2NormPruner(model, [{"total_sparsity": 0.5}]).compress()
+    assert masks["2"]["weight"].shape == (4, 0)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.compression.torch import LevelPruner, achieved_sparsity, masking, unwrap
+from autoprune.compression.torch import LevelPruner, SparsePruner, achieved_sparsity, masking, unwrap
 
 Train = Callable[..., None]
 HALF = [{"sparsity": 0.5, "op_types": ["default"]}]
@@ -319,3 +319,34 @@ def test_what_is_called_sparse_is_sparse_after_a_parameter_was_replaced(net: nn.
     assert float((weight(net) == 0).float().mean()) == 0.5
     pruner.unwrap()
     assert torch.equal(weight(net), torch.ones_like(weight(net)))
+
+
+def test_a_gradient_that_is_there_when_masks_come_is_masked(net: nn.Module) -> None:
+    net(torch.randn(8, 1, 8, 8)).square().sum().backward()
+    _, masks = LevelPruner(net, HALF).compress()
+    for layer, parameters in masks.items():
+        gradient = net.get_submodule(layer).get_parameter("weight").grad
+        assert gradient is not None
+        assert zero_bits(gradient[~parameters["weight"]])
+
+
+def test_a_pruner_that_grows_needs_every_gradient_whoever_else_prunes(net: nn.Module, train: Train) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    SparsePruner(net, [{"density": 0.5}], optimizer).compress()
+    _, masks = LevelPruner(net, [{"sparsity": 0.75}]).compress()
+    net(torch.randn(8, 1, 8, 8)).square().sum().backward()
+    gradient = net.get_submodule("fc").get_parameter("weight").grad
+    assert gradient is not None
+    assert bool(gradient[~masks["fc"]["weight"]].any())
+    train(net, optimizer)
+    assert zero_bits(weight(net)[~masks["fc"]["weight"]])
+
+
+def test_masks_hold_whatever_the_layout_of_memory(train: Train) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _, masks = LevelPruner(model, HALF).compress()
+    train(model, torch.optim.Adam(model.parameters(), lr=0.01))
+    for name, layer in masks.items():
+        assert zero_bits(weight(model, name)[~layer["weight"]])
+        assert bool((weight(model, name)[layer["weight"]] != 0).all())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.compression.torch import LevelPruner, MovementPruner
+from autoprune.compression.torch import LevelPruner, MovementPruner, TaylorFOWeightPruner
 from autoprune.errors import UsageError
 
 TO_HALF = {"final_sparsity": 0.5, "end_epoch": 1}
@@ -230,3 +230,29 @@ def test_after_another_pruner() -> None:
     pull(model, torch.optim.SGD(model.parameters(), lr=0.01), [1.0, -1.0, -1.0, 1.0])
     pruner.update_epoch(1)
     assert weight.detach()[0].tolist() == pytest.approx([0, 0, 0, -0.21])
+
+
+def test_scoring_by_another_pruner_is_no_training() -> None:
+    layer = nn.Linear(6, 4)
+    model = nn.Sequential(layer)
+    batches = [(torch.randn(8, 6), torch.arange(8) % 4)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = []
+    for scored in (False, True):
+        torch.manual_seed(0)
+        nn.init.normal_(layer.weight)
+        pruner = MovementPruner(model, [{"final_sparsity": 0.5, "end_epoch": 1}])
+        pruner.compress()
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(batches[0][0]), batches[0][1]).backward()
+        optimizer.step()
+        if scored:
+            taylor = TaylorFOWeightPruner(
+                model, [{"sparsity": 0.25}], batches=batches, loss=nn.functional.cross_entropy, optimizer=optimizer
+            )
+            taylor.compress()
+            taylor.unwrap()
+        pruner.update_epoch(1)
+        found.append(pruner.masks["0"]["weight"])
+        pruner.unwrap()
+    assert torch.equal(*found)

@@ -159,6 +159,14 @@ pruner = SlimPruner(model, config_list, trainer, optimizer, criterion, training_
 masked_model, masks = pruner.compress()
 """
 
+SLIM_ALONE = """
+from autoprune.compression.torch import SlimPruner
+config_list = [{ 'sparsity': 0.8, 'op_types': ['BatchNorm2d'] }]
+pruner = SlimPruner(model, config_list)
+pruner.compress()
+masks = pruner.masks
+"""
+
 BATCHES = """
 from autoprune.compression.torch import {name}
 config_list = [{{ 'sparsity': 0.8, 'op_types': ['BatchNorm2d'] }}]
@@ -171,6 +179,7 @@ masked_model, masks = pruner.compress()
     "sample",
     [
         SLIM,
+        SLIM_ALONE,
         BATCHES.format(name="ActivationAPoZRankPruner"),
         BATCHES.format(name="ActivationMeanRankPruner"),
         BATCHES.format(name="TaylorFOWeightPruner"),

@@ -378,3 +378,14 @@ def test_eight_bits_lose_less_than_two_points() -> None:
         accuracies.append(float((model.eval()(x[1400:]).argmax(1) == y[1400:]).float().mean()))
     assert accuracies[0] > 0.85
     assert accuracies[1] > accuracies[0] - 0.02
+
+
+def test_every_pair_of_a_chain_is_found_every_time() -> None:
+    found = []
+    for _ in range(5):
+        layers = [[nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU()] for _ in range(6)]
+        model = nn.Sequential(*(module for three in layers for module in three))
+        quantizer = QATQuantizer(model, [{"op_types": ["Conv2d"]}], dummy_input=torch.zeros(1, 2, 6, 6))
+        quantizer.compress()
+        found.append(len(quantizer.folded))
+    assert found == [6] * 5

@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -121,15 +122,41 @@ def test_an_interrupted_forward_is_mended(net: nn.Module) -> None:
     quantizer = NaiveQuantizer(net, quant_bits=4)
     quantizer.compress()
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    class Interrupted(Tensor):
+        @classmethod
+        def __torch_function__(cls, *_: object, **__: object) -> object:
+            raise KeyboardInterrupt
 
-    handle = net.get_submodule("fc").register_forward_hook(interrupt)
+    layer = net.get_submodule("fc")
     with pytest.raises(KeyboardInterrupt):
-        net.get_submodule("fc")(torch.ones(1, 96))
-    handle.remove()
+        layer(torch.ones(1, 96).as_subclass(Interrupted))
+    assert not isinstance(layer.weight, nn.Parameter)
     quantizer.compress()
-    assert isinstance(net.get_submodule("fc").weight, nn.Parameter)
+    assert isinstance(layer.weight, nn.Parameter)
+
+
+def test_threads_that_run_one_model_leave_it_whole() -> None:
+    layer = nn.Linear(200, 200)
+    model = nn.Sequential(layer, nn.Linear(200, 200))
+    quantizer = NaiveQuantizer(model, quant_bits=2)
+    quantizer.compress()
+    image = torch.randn(4, 200)
+    expected = model(image).detach()
+    wrong = []
+
+    def run() -> None:
+        with torch.no_grad():
+            wrong.extend(1 for _ in range(200) if not torch.equal(model(image), expected))
+
+    threads = [Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert isinstance(layer.weight, nn.Parameter)
+    quantizer.unwrap()
+    assert isinstance(layer.weight, nn.Parameter)
 
 
 def test_a_replaced_model_is_the_one_quantised() -> None:
@@ -315,3 +342,16 @@ def test_export_refuses_what_it_cannot_write(tmp_path: Path) -> None:
 def test_a_model_has_one_quantizer_or_none(net: nn.Module) -> None:
     with pytest.raises(CompressionError, match="0 quantizers"):
         Quantizer.of(net)
+
+
+def test_code_compiled_before_quantizing_is_not_used_after() -> None:
+    model = nn.Sequential(nn.Linear(8, 8))
+    compiled: Any = torch.compile(model, backend="eager")
+    image = torch.randn(2, 8)
+    plain = compiled(image).detach()
+    quantizer = NaiveQuantizer(model, quant_bits=2)
+    quantizer.compress()
+    assert torch.equal(compiled(image), model(image))
+    assert not torch.allclose(compiled(image), plain)
+    quantizer.unwrap()
+    assert torch.equal(compiled(image), plain)

@@ -104,7 +104,7 @@ def test_a_layer_of_equal_weights_has_no_small_ones() -> None:
     [
         ({"quality": 0.5, "sparsity": 0.5}, "both"),
         ({"quality": 0}, "a number above 0"),
-        ({"quality": 0.5, "granularity": "filter"}, "a quality prunes weights"),
+        ({"quality": 0.5, "granularity": "filter"}, "a quality says which weights go"),
         ({"sparsity": 0.5, "start_epoch": 3, "end_epoch": 2}, "start_epoch, 3, or later"),
         ({}, "sparsity .or quality."),
     ],

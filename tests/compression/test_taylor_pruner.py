@@ -95,7 +95,7 @@ def test_taylor_of_single_weights(net: Any) -> None:
 def test_taylor_needs_a_gradient_of_each_layer(net: Any) -> None:
     net.conv1.requires_grad_(False)
     pruner = TaylorFOWeightPruner(net, [{"sparsity": 0.5}], batches=images(1), loss=F.cross_entropy)
-    with pytest.raises(UsageError, match=r"never reaches the layers 'conv1'; .* not frozen"):
+    with pytest.raises(UsageError, match=r"gives no gradient to the layers 'conv1'"):
         pruner.compress()
     with pytest.raises(UsageError, match="TaylorFOWeightPruner: given batches without a loss"):
         TaylorFOWeightPruner(net, [{"sparsity": 0.5}], batches=images(1))

@@ -113,7 +113,8 @@ def test_pruned_channels_stay_pruned_while_it_trains_again() -> None:
 def test_data_is_needed_to_train_and_only_then() -> None:
     model = norms([1.0, 2.0])
     with pytest.raises(UsageError, match="SlimPruner: given no data; expected trainer, optimizer and criterion"):
-        SlimPruner(model, [{"sparsity": 0.5, **BN}])
+        SlimPruner(model, [{"sparsity": 0.5, **BN}], training_epochs=1)
+    assert SlimPruner(model, [{"sparsity": 0.5, **BN}]).compress()[1]["0"]["weight"].tolist() == [False, True]
     with pytest.raises(UsageError, match="SlimPruner: given batches without an optimizer"):
         SlimPruner(model, [{"sparsity": 0.5, **BN}], batches=[], loss=silent)
     with pytest.raises(UsageError, match=r"training_epochs: given -1; expected a whole number, 0 or more"):

@@ -213,7 +213,8 @@ class Layer:
     """A module of the model as selectors see it.
 
     `tensor` identifies the weight, so that layers that share one are known; None where there is nothing that
-    the pruner can mask. `types` holds the class name first, then those of its bases.
+    can be compressed. `types` holds the class name first, then those of its bases. A layer with an `obstacle` must not
+    be passed over in silence where an entry selects it.
     """
 
     name: str
@@ -222,6 +223,7 @@ class Layer:
     tensor: int | None
     size: int = 0
     parameter: str = "weight"
+    obstacle: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,14 +242,25 @@ def targets(entries: Iterable[Entry], layers: Sequence[Layer]) -> tuple[list[Tar
     """
     problems: list[Problem] = []
     winner: dict[int, Target] = {}
+    blocked: dict[str, Target] = {}
     for entry in entries:
         matched: set[int] = set()
         for layer in _matching(entry, layers, problems):
-            if layer.tensor is not None and layer.tensor not in matched:
+            if layer.obstacle:
+                blocked[layer.name] = Target(layer, entry)
+            elif layer.tensor is not None and layer.tensor not in matched:
                 matched.add(layer.tensor)
                 winner[layer.tensor] = Target(layer, entry)
     order = {layer.name: position for position, layer in enumerate(layers)}
+    for name, target in blocked.items():
+        if not target.entry.exclude:
+            given, expected = f"{name!r}, {target.layer.obstacle}", "a layer with a weight of its own"
+            problems.append(Problem(target.entry.where, given, expected, remedy="or exclude it"))
     chosen = [target for target in winner.values() if not target.entry.exclude]
+    if not chosen and not problems:
+        excluding = ", ".join(sorted({target.entry.where for target in winner.values()}))
+        given = f"entries of which {excluding} excludes every layer" if excluding else "only entries that exclude"
+        problems.append(Problem("config_list", given, "at least one layer that is not excluded"))
     return sorted(chosen, key=lambda target: order[target.layer.name]), problems
 
 
@@ -260,10 +273,21 @@ def _matching(entry: Entry, layers: Sequence[Layer], problems: list[Problem]) ->
         _check_name(f"{entry.where}.op_names", name, layers, prunes, problems)
     for part in entry.op_partial_names:
         _check_part(f"{entry.where}.op_partial_names", part, layers, prunes, problems)
-    found = [layer for layer in layers if layer.tensor is not None and _selects(entry, layer)]
+    found = [layer for layer in layers if (layer.tensor is not None or layer.obstacle) and _selects(entry, layer)]
     if prunes and not found and len(problems) == before:
-        problems.append(Problem(entry.where, "selectors that no layer meets all", "at least one layer"))
+        problems.append(_unmet(entry, layers))
     return found
+
+
+def _unmet(entry: Entry, layers: Sequence[Layer]) -> Problem:
+    """Selectors that no layer meets, though each by itself is met."""
+    asked = {name: getattr(entry, name) for name in SELECTORS if getattr(entry, name)}
+    given = " and ".join(f"{name} {', '.join(values)}" for name, values in asked.items()) or "no selectors"
+    meant = [layer for layer in layers if any(part in layer.name for part in entry.op_partial_names)]
+    types = sorted({layer.types[0] for layer in meant if layer.tensor is not None})
+    hint = f"op_partial_names alone reaches the default types; name op_types too: {', '.join(types)}"
+    remedied = hint if entry.default_only and types else ""
+    return Problem(entry.where, given, "at least one layer that meets all of it", remedy=remedied)
 
 
 def _selects(entry: Entry, layer: Layer) -> bool:
@@ -285,7 +309,7 @@ def _check_type(where: str, name: str, layers: Sequence[Layer], prunes: bool, pr
     if not having:
         valid = [DEFAULT, *(layer.types[0] for layer in layers)]
         problems.append(Problem(where, repr(name), "a type that the model has", remedy=remedy(name, valid)))
-    elif prunes and all(layer.tensor is None for layer in having):
+    elif prunes and all(layer.tensor is None and not layer.obstacle for layer in having):
         valid = [DEFAULT, *(layer.types[0] for layer in layers if layer.tensor is not None)]
         problems.append(Problem(where, repr(name), "a type that it applies to", remedy=remedy(name, valid)))
 
@@ -296,7 +320,7 @@ def _check_name(where: str, name: str, layers: Sequence[Layer], prunes: bool, pr
     if not having:
         valid = prunable if prunes else [layer.name for layer in layers]
         problems.append(Problem(where, repr(name), "the name of a layer", remedy=remedy(name, valid)))
-    elif prunes and having[0].tensor is None:
+    elif prunes and having[0].tensor is None and not having[0].obstacle:
         given = f"{name!r}, a {having[0].types[0]}"
         problems.append(Problem(where, given, "a layer that it applies to", remedy=remedy(name, prunable)))
 

@@ -28,3 +28,9 @@ def remedy(name: str, valid: Iterable[str]) -> str:
         return f"did you mean {close}?"
     more = f", and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
     return f"valid: {', '.join(candidates[:_SHOWN])}{more}" if candidates else "there is none"
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value as messages show it: itself where that is short, else its type."""
+    text = repr(value)
+    return text if len(text) <= most and "\n" not in text else f"a {type(value).__name__}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from autoprune.compression.core.config_list import is_integer, is_number
 from autoprune.compression.core.errors import CompressionError, remedy
@@ -30,6 +31,29 @@ def scale_to_target(sparsities: Mapping[str, float], sizes: Mapping[str, int], t
     wanted = total - pruned_count(total, target)
     kept = _whole(_shares(sparsities, sizes, wanted), sizes, wanted)
     return {name: sparsity_of(sizes[name] - kept[name], sizes[name]) for name in sparsities}
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a layer is pruned by: so many units of so many elements each."""
+
+    count: int
+    size: int
+
+
+def whole_units(sparsities: Mapping[str, float], units: Mapping[str, Units]) -> dict[str, float]:
+    """The sparsities in whole units, whose elements add up to what was asked for, or hardly less.
+
+    Floors, then one unit more each, by largest fraction, while it fits and leaves the layer one.
+    """
+    exact = {name: units[name].count * value for name, value in sparsities.items()}
+    pruned = {name: pruned_count(units[name].count, value) for name, value in sparsities.items()}
+    left = math.fsum(units[name].size * (exact[name] - pruned[name]) for name in units) + 1e-6
+    for name in sorted(units, key=lambda name: pruned[name] - exact[name]):
+        if units[name].size <= left and pruned[name] + 1 < units[name].count:
+            pruned[name] += 1
+            left -= units[name].size
+    return {name: sparsity_of(pruned[name], units[name].count) for name in sparsities}
 
 
 def _shares(sparsities: Mapping[str, float], sizes: Mapping[str, int], wanted: int) -> dict[str, float]:

@@ -6,8 +6,9 @@ adds one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from autoprune.compression.reporting import report as report
 from autoprune.compression.torch import names as _names
 from autoprune.compression.torch.configured import ConfigList as ConfigList
 from autoprune.compression.torch.layers import LayerInfo as LayerInfo
@@ -24,9 +25,40 @@ from autoprune.compression.torch.sparse_learning import CosineDecay as CosineDec
 from autoprune.compression.torch.sparse_learning import LinearDecay as LinearDecay
 from autoprune.compression.torch.sparse_learning import Masking as Masking
 
+if TYPE_CHECKING:  # for editors and type checkers; what is not named here is found all the same
+    from autoprune.compression.torch.pruners.activation_apoz import ActivationAPoZRankPruner as ActivationAPoZRankPruner
+    from autoprune.compression.torch.pruners.activation_mean import ActivationMeanRankPruner as ActivationMeanRankPruner
+    from autoprune.compression.torch.pruners.admm import ADMMPruner as ADMMPruner
+    from autoprune.compression.torch.pruners.agp import AGPPruner as AGPPruner
+    from autoprune.compression.torch.pruners.fpgm import FPGMPruner as FPGMPruner
+    from autoprune.compression.torch.pruners.l1_norm import L1NormPruner as L1NormPruner
+    from autoprune.compression.torch.pruners.l2_norm import L2NormPruner as L2NormPruner
+    from autoprune.compression.torch.pruners.lamp import LAMPPruner as LAMPPruner
+    from autoprune.compression.torch.pruners.level import LevelPruner as LevelPruner
+    from autoprune.compression.torch.pruners.lottery_ticket import LotteryTicketPruner as LotteryTicketPruner
+    from autoprune.compression.torch.pruners.movement import MovementPruner as MovementPruner
+    from autoprune.compression.torch.pruners.nm import NMPruner as NMPruner
+    from autoprune.compression.torch.pruners.random import RandomPruner as RandomPruner
+    from autoprune.compression.torch.pruners.sensitivity import SensitivityPruner as SensitivityPruner
+    from autoprune.compression.torch.pruners.slim import SlimPruner as SlimPruner
+    from autoprune.compression.torch.pruners.sparse import SparsePruner as SparsePruner
+    from autoprune.compression.torch.pruners.taylor import TaylorFOWeightPruner as TaylorFOWeightPruner
+    from autoprune.compression.torch.pruners.wanda import WandaPruner as WandaPruner
+    from autoprune.compression.torch.quantizers.dorefa import DoReFaQuantizer as DoReFaQuantizer
+    from autoprune.compression.torch.quantizers.naive import NaiveQuantizer as NaiveQuantizer
+    from autoprune.compression.torch.quantizers.qat import QATQuantizer as QATQuantizer
+
+    ActivationAPoZRankFilterPruner = ActivationAPoZRankPruner
+    ActivationMeanRankFilterPruner = ActivationMeanRankPruner
+    AGP_Pruner = AGPruner = AGPPruner
+    L1FilterPruner = L1NormPruner
+    L2FilterPruner = L2NormPruner
+    TaylorFOWeightFilterPruner = TaylorFOWeightPruner
+    QAT_Quantizer = QATquantizer = QATQuantizer
+
 _HERE = (
     "ConfigList", "CosineDecay", "Exported", "LayerInfo", "LinearDecay", "Masking", "Masks", "Pruner", "Quantizer",
-    "ScheduledPruner", "achieved_sparsity", "layer_sizes", "load_masks", "unwrap",
+    "ScheduledPruner", "achieved_sparsity", "layer_sizes", "load_masks", "report", "unwrap",
 )  # fmt: skip
 
 
@@ -39,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*_HERE, *_names.algorithms()})
+    return sorted({*_HERE, *_names.algorithms(), *_names.outside()})

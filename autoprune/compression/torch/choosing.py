@@ -20,12 +20,12 @@ from torch import Tensor
 
 from autoprune.compression.core.allocations.base import Allocation
 from autoprune.compression.core.config_list import Target
-from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.errors import CompressionError, shown
 from autoprune.compression.core.formulas import pruned_count
 from autoprune.compression.core.selection import Array, Mask, NotANumber, Source, Values, smallest, whole
 from autoprune.compression.torch.granularities.base import Granularity
 from autoprune.compression.torch.granularities.element import Element
-from autoprune.compression.torch.layers import LayerInfo, filters_first
+from autoprune.compression.torch.layers import LayerInfo, as_stored, filters_first
 from autoprune.compression.torch.masking import Masked
 
 Score: TypeAlias = Callable[[LayerInfo, Tensor], Tensor]
@@ -124,7 +124,8 @@ class Candidate:
         """The mask of this layer, in the shape of its weight and on its device: marks of units turned around."""
         np.logical_not(pruned, out=pruned)
         kept = self.granularity.spread(torch.from_numpy(pruned), self.shape)
-        return self._ordered(kept).contiguous().to(self._weight.device)
+        stored = as_stored(self.info.module, kept) if self.granularity.by_filter else kept
+        return stored.contiguous().to(self._weight.device)
 
     def _ordered(self, values: Tensor) -> Tensor:
         return filters_first(self.info.module, values) if self.granularity.by_filter else values
@@ -152,7 +153,10 @@ class Candidate:
         return self._allocation.comparable(source)
 
     def _unit_scores(self, weight: Tensor) -> Values:
-        scores = self._formula.score(self.info, weight).detach()
+        given: object = self._formula.score(self.info, weight)
+        if not isinstance(given, Tensor):
+            raise CompressionError(f"given {shown(given)} as scores of layer {self.info.called}; expected a tensor")
+        scores = given.detach()
         filters = self.granularity.name == "filter" and scores.shape == self.shape[:1]
         if scores.shape == weight.shape:
             units = self.granularity.units(self._ordered(scores))

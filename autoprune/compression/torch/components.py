@@ -54,7 +54,10 @@ def component_problems(
         problems.append(
             Problem(where, f"sparsity {target} with a pattern", f"{fixed}, which the pattern makes, or none")
         )
-    if granularity.in_rows and allocation.ranks:
+    if fixed is not None and allocation.shares:
+        given = f"the allocation {allocation.name} with a pattern"
+        problems.append(Problem(where, given, "uniform: the pattern says how much every layer loses"))
+    elif granularity.in_rows and allocation.ranks:
         given = f"the allocation {allocation.name} with {granularity.name}"
         problems.append(Problem(where, given, "uniform or erk: every row of a layer loses the same number"))
     if allocation.couples and granularity.name != "filter":

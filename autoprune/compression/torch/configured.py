@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from torch import nn
+from torch.optim import Optimizer
 
 from autoprune.compression.core import config_list as configuration
 from autoprune.compression.core.config_list import Entry, Key, Target
 from autoprune.compression.core.configure import FileConfigList, config_list_for, is_path
-from autoprune.compression.core.errors import CompressionError, ConfigListError
+from autoprune.compression.core.errors import CompressionError, ConfigListError, remedy, shown
 from autoprune.errors import Problem
 
 ConfigList: TypeAlias = Sequence[Mapping[str, Any]] | str | Path
@@ -36,11 +37,14 @@ class Configured:
         self,
         model: nn.Module | ConfigList | None = None,
         config_list: ConfigList | None = None,
+        *misplaced: Any,
         **settings: Any,
     ) -> None:
+        if misplaced:
+            raise CompressionError(_misplaced(self._called, misplaced))
         if model is not None and not isinstance(model, nn.Module):
             if config_list is not None:
-                raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
+                raise CompressionError(f"{self._called}: given {shown(model)} as the model; expected a torch.nn.Module")
             model, config_list = None, model
         self._model = model
         if model is None or config_list is not None or settings:
@@ -69,6 +73,12 @@ class Configured:
             )
         self._configure(Path(path), {})
 
+    def __repr__(self) -> str:
+        if self._model is None:
+            return f"<{self._called} without a model>"
+        done = "compressed" if self._compressed else "not compressed"
+        return f"<{self._called} of {type(self._model).__name__}, {done}>"
+
     @property
     def _called(self) -> str:
         return type(self).__name__
@@ -76,7 +86,7 @@ class Configured:
     def _take(self, model: object) -> None:
         """The model of a call, for one that was built without."""
         if not isinstance(model, nn.Module):
-            raise CompressionError(f"{self._called}: given {model!r} as the model; expected a torch.nn.Module")
+            raise CompressionError(f"{self._called}: given {shown(model)} as the model; expected a torch.nn.Module")
         if self._compressed and model is not self._model:
             raise CompressionError(
                 f"{self._called}: given a second model; expected the one it has compressed (make another for this one)"
@@ -115,6 +125,8 @@ class Configured:
         if given is None:
             filled = self._filled(settings, {})
             entries = [configuration.read_entry(self._called, filled, keys, problems, selectors=False)]
+        elif unknown := self._unknown(settings):
+            return [], unknown
         else:
             entries, problems = configuration.read(given, keys, lambda item: self._filled(item, settings))
         if not problems:
@@ -136,8 +148,23 @@ class Configured:
         return self.keys
 
     def _filled(self, item: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An entry with the keywords that hold for all."""
-        return {**settings, **item}
+        """An entry with the keywords that hold for all, but for those in whose place it says something."""
+        said = {self._says(name) for name in item}
+        return {**{name: value for name, value in settings.items() if self._says(name) not in said}, **item}
+
+    def _says(self, name: str) -> str:
+        """What a key is about: all its spellings, and those of the key it stands in for, are about one thing."""
+        key = next((key for key in self._keys() if name in key.names), None)
+        return name if key is None else key.instead_of or key.name
+
+    def _unknown(self, settings: Mapping[str, Any]) -> list[Problem]:
+        """Keywords that are no keys of an entry."""
+        known = [name for key in self._keys() for name in key.names]
+        return [
+            Problem(f"{self._called}.{name}", f"the keyword {name!r}", "one it knows", remedy=remedy(name, known))
+            for name in settings
+            if name not in known
+        ]
 
     def _check(self, entry: Entry) -> list[Problem]:
         return self.check(entry.where, entry.settings)
@@ -149,3 +176,15 @@ class Configured:
     def _unfit(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
         """What the layers cannot do as asked."""
         return []
+
+
+def _misplaced(called: str, given: Sequence[Any]) -> str:
+    """What to do with a third argument, which older libraries took."""
+    advice = "settings by their names"
+    if isinstance(given[0], Optimizer):
+        advice = "no optimizer, since what is compressed stays so under any"
+    elif isinstance(given[0], str):
+        advice = (
+            "its name: mode, pruning_algorithm (or ScheduledPruner(pruner, schedule), which fine-tunes between steps)"
+        )
+    return f"{called}: given {shown(given[0])} after the config_list; expected {advice}"

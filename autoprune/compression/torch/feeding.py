@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from autoprune.compression.core.errors import CompressionError
-from autoprune.compression.torch.stepping import closure_of, unscale, with_closure
+from autoprune.compression.core.errors import CompressionError, shown
+from autoprune.compression.torch.stepping import closure_of, scoring, trains, unscale, with_closure
 from autoprune.compression.torch.untouched import Saved, modes_kept, random_state_kept
 
 Trainer: TypeAlias = Callable[[nn.Module, Any, Any], object]
@@ -95,7 +95,7 @@ class Feed:
             return None if closure is None else with_closure(lambda: loss, args, kwargs)
 
         saved = Saved([module for module in (model, self.criterion) if isinstance(module, nn.Module)], optimizer)
-        with random_state_kept(), saved.kept():
+        with random_state_kept(), saved.kept(), scoring():
             saved.drop_gradients()
             self._run(model, optimizer, before_call, before_step, lambda *_: None)
         if (seen := calls or steps if on_batch is None else steps) == 0:
@@ -114,7 +114,7 @@ class Feed:
         `before_step` is called with the gradients in place just before each step, and may change them.
         """
         optimizer = self.optimizer
-        if optimizer is None or not _trains(optimizer, model):
+        if optimizer is None or not trains(optimizer, model):
             given = "no optimizer" if optimizer is None else "an optimizer that holds no parameter of the model"
             raise CompressionError(f"{self.where}: given {given}; expected one built on model.parameters()")
         steps = 0
@@ -189,7 +189,7 @@ class _Loop:
             inputs, target = self._split(batch)
             self.read += 1
             with torch.set_grad_enabled(self.loss is not None):
-                output = _call(model, _moved(inputs, device))
+                output = call(model, _moved(inputs, device))
             if self.loss is not None:
                 optimizer.zero_grad()
                 torch.autograd.backward(self._scalar(self.loss(output, _moved(target, device))))
@@ -225,10 +225,10 @@ def _wrong(
     if trainer is not None and batches is not None:
         return "given both trainer and batches; expected one of them"
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        return f"given {optimizer!r} as optimizer; expected a torch.optim.Optimizer"
+        return f"given {shown(optimizer)} as optimizer; expected a torch.optim.Optimizer"
     if trainer is not None:
         if not _takes_three(trainer):
-            return f"given {trainer!r} as trainer; expected a function trainer(model, optimizer, criterion)"
+            return f"given {shown(trainer)} as trainer; expected a function trainer(model, optimizer, criterion)"
         if optimizer is None:
             return "given a trainer without an optimizer; expected the optimizer that it steps"
         return "given trainer and loss; expected trainer and criterion" if loss is not None else None
@@ -237,7 +237,7 @@ def _wrong(
     if criterion is not None:
         return "given batches and criterion; expected batches and loss (loss=criterion)"
     if loss is not None and not callable(loss):
-        return f"given {loss!r} as loss; expected a function loss(output, target)"
+        return f"given {shown(loss)} as loss; expected a function loss(output, target)"
     if loss is None and purpose != "outputs":
         return "given batches without a loss; expected loss(output, target) beside them"
     if optimizer is None and purpose == "training":
@@ -255,12 +255,8 @@ def _takes_three(function: object) -> bool:
     return True
 
 
-def _trains(optimizer: Optimizer, model: nn.Module) -> bool:
-    own = {id(parameter) for parameter in model.parameters()}
-    return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])
-
-
-def _call(model: nn.Module, inputs: Any) -> Any:
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Call a model with a tensor, a tuple of arguments or a dict of keyword arguments."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import parametrize
 
 from autoprune.compression.core.config_list import Layer, Target
 from autoprune.compression.core.errors import CompressionError, remedy
@@ -29,7 +31,7 @@ DEFAULT_TYPES: Types = (
 )
 BATCH_NORMS: Types = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _COMPILED = "_orig_mod"
-_TRANSPOSED: Types = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,27 @@ def original(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != _COMPILED)
 
 
-def filters_first(module: nn.Module, weight: Tensor) -> Tensor:
-    """A view of the weight (or of anything of its shape) whose first dimension is the output channel.
+def filters_first(module: nn.Module, values: Tensor) -> Tensor:
+    """A weight, or anything of its shape, with the output channels first and the inputs of one of them second.
 
-    A transposed convolution keeps its output channels second, split among its groups. The same call on that view's
-    transpose gives the weight's own order back, since two dimensions trade places.
+    A transposed convolution keeps its inputs first, and its outputs by groups.
     """
-    if isinstance(module, _TRANSPOSED):
-        return weight.transpose(0, 1)
-    return weight
+    if not isinstance(module, _TRANSPOSED):
+        return values
+    groups: int = module.groups
+    inputs, outputs, *kernel = values.shape
+    by_group = values.reshape(groups, inputs // groups, outputs, *kernel).transpose(1, 2)
+    return by_group.reshape(groups * outputs, inputs // groups, *kernel)
+
+
+def as_stored(module: nn.Module, values: Tensor) -> Tensor:
+    """What `filters_first` gave, in the order of the weight again."""
+    if not isinstance(module, _TRANSPOSED):
+        return values
+    groups: int = module.groups
+    outputs, inputs, *kernel = values.shape
+    by_group = values.reshape(groups, outputs // groups, inputs, *kernel).transpose(1, 2)
+    return by_group.reshape(groups * inputs, outputs // groups, *kernel)
 
 
 def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
@@ -94,8 +108,24 @@ def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
                 )
             found.append(_layer(name, module, weight, default))
         if name and not weights:
-            found.append(Layer(name, _types(module), default=False, tensor=None))
+            obstacle = _obstacle(module)
+            stands_in = bool(obstacle) and isinstance(module, default)
+            found.append(Layer(name, _types(module), stands_in, tensor=None, obstacle=obstacle))
     return found
+
+
+def uncalled(model: nn.Module) -> set[int]:
+    """Modules that are never called, by identity: attention computes with the weight of its `out_proj` itself."""
+    return {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
+
+
+def _obstacle(module: nn.Module) -> str:
+    """What stands in the place of a weight, if anything does."""
+    if parametrize.is_parametrized(module, "weight"):
+        return "whose weight is parametrized (remove_parametrizations gives it back)"
+    if any(name in module._parameters for name in ("weight_orig", "weight_g")):
+        return "whose weight is computed from others (torch.nn.utils.prune.remove or remove_weight_norm gives it back)"
+    return ""
 
 
 def prunable(module: nn.Module) -> list[str]:
@@ -153,6 +183,7 @@ def _layer(name: str, module: nn.Module, parameter: str, default: Types) -> Laye
 
 
 def _types(module: nn.Module) -> tuple[str, ...]:
-    return tuple(
-        base.__name__ for base in type(module).__mro__ if issubclass(base, nn.Module) and base is not nn.Module
-    )
+    """The names of its class and of the bases; the projection of an attention is of its type, too."""
+    bases = (base for base in type(module).__mro__ if issubclass(base, nn.Module) and base is not nn.Module)
+    own = tuple(base.__name__ for base in bases)
+    return (*own, nn.MultiheadAttention.__name__) if isinstance(module, NonDynamicallyQuantizableLinear) else own

@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
+from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.selection import STRETCH
+
 _ATTRIBUTE = "_autoprune_masks"
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -100,6 +103,13 @@ class Masked:
             self._shadow = torch.where(self.votes[owner].keep.to(shadow.device), shadow, 0)
         self._change({name: vote for name, vote in self.votes.items() if name != owner})
 
+    def put_back(self, owner: str, vote: Vote | None) -> None:
+        """Undo a vote: the one before it, or none."""
+        if vote is not None:
+            self.set_vote(owner, vote)
+        elif owner in self.votes:
+            self.drop_vote(owner, keep_zeros=False)
+
     @torch.no_grad()
     def adopt(self) -> None:
         """Take over values written from outside: a dense tensor renews the shadow, a sparse one leaves it."""
@@ -133,7 +143,7 @@ class Masked:
         if before:
             self.parameter.copy_(dense)
         if votes:
-            self.parameter.masked_fill_(~self.kept(), 0)
+            _erase_once(self.parameter.detach(), self.kept())
         self.mask_gradient()
 
     def _erase(self, values: Tensor) -> None:
@@ -141,9 +151,10 @@ class Masked:
         if integer is None:
             values.masked_fill_(~self.kept(), 0)
             return
-        if self._bits is None or self._bits.dtype != integer or self._bits.device != values.device:
-            self._bits = self.kept().to(values.device, integer).neg_()
-        values.view(integer).bitwise_and_(self._bits)
+        bits = self._bits
+        if bits is None or (bits.dtype, bits.device, bits.stride()) != (integer, values.device, values.stride()):
+            bits = self._bits = torch.empty_like(values, dtype=integer).copy_(self.kept()).neg_()
+        values.view(integer).bitwise_and_(bits)
 
     def _follow(self) -> Tensor:
         """The shadow, on the device and of the type that the model has been moved to."""
@@ -197,22 +208,48 @@ def all_masked(model: nn.Module) -> Iterator[tuple[nn.Module, str, Masked]]:
 
 
 def drop(model: nn.Module, owner: str | None, *, keep_zeros: bool) -> None:
-    """Withdraw a pruner, or all, from a model; a module that nobody masks any more is as it was before."""
-    for module, name, held in list(all_masked(model)):
+    """Withdraw a pruner, or all, from a model; a module that nobody masks any more is as it was before.
+
+    Where the parameter is gone there is nothing to give back to, and its mask is forgotten.
+    """
+    for module in list(model.modules()):
+        site = _site(module)
+        for name in list(site.masked) if site is not None else ():
+            _withdraw(module, name, owner, keep_zeros=keep_zeros)
+
+
+def tidy(model: nn.Module) -> None:
+    """Let go of parameters that nobody masks."""
+    drop(model, "", keep_zeros=False)
+
+
+def _withdraw(module: nn.Module, name: str, owner: str | None, *, keep_zeros: bool) -> None:
+    site = _site(module)
+    assert site is not None
+    held, parameter = site.masked[name], module._parameters.get(name)
+    gone = parameter is None or parameter.is_meta or parameter.shape != held.parameter.shape
+    if not gone:
+        held = _current(module, site, name)
         for voter in [each for each in held.votes if owner in (each, None)]:
             held.drop_vote(voter, keep_zeros=keep_zeros)
-        if not held.votes:
-            held.release()
-            if (site := _site(module)) is not None:
-                del site.masked[name]
-            if site is not None and not site.masked:
-                site.hook.remove()
-                del module.__dict__[_ATTRIBUTE]
+    if gone or not held.votes:
+        held.release()
+        del site.masked[name]
+        if not site.masked:
+            site.hook.remove()
+            del module.__dict__[_ATTRIBUTE]
 
 
 def _current(module: nn.Module, site: _Site, name: str) -> Masked:
     """What masks a parameter, following it when the module was given a new Parameter of that name."""
-    held, parameter = site.masked[name], module.get_parameter(name)
+    held, parameter = site.masked[name], module._parameters.get(name)
+    if parameter is None or parameter.shape != held.parameter.shape:
+        now = "none any more" if parameter is None else f"one of shape {tuple(parameter.shape)}"
+        raise CompressionError(
+            f"given a masked {type(module).__name__} whose parameter {name!r}, of shape {tuple(held.parameter.shape)}, "
+            f"is {now}; expected the one that was masked (unwrap() takes the masks off; call it before a layer is "
+            "parametrized or resized)"
+        )
     if held.parameter is not parameter:
         held = _masked.get(id(parameter)) or held.moved_to(parameter)
         site.masked[name] = held
@@ -249,6 +286,17 @@ def _hook_gradient(parameter: nn.Parameter) -> RemovableHandle | None:
     handle: RemovableHandle = register(_after_gradient)
     parameter.requires_grad_(trains)
     return handle
+
+
+def _erase_once(values: Tensor, keep: Tensor) -> None:
+    """Zero what is not kept, without tensors of the size of the values; stretches of them fit the cache."""
+    integer = _INTEGERS.get(values.element_size())
+    if integer is None or values.device.type != "cpu" or not (values.is_contiguous() and keep.is_contiguous()):
+        values.masked_fill_(~keep, 0)
+        return
+    bits, marks = values.view(-1).view(integer), keep.view(-1)
+    for start in range(0, bits.numel(), STRETCH):
+        bits[start : start + STRETCH].bitwise_and_(marks[start : start + STRETCH].to(integer).neg_())
 
 
 def _mask_sparse(gradient: Tensor, keep: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from autoprune.compression.core.errors import CompressionError, remedy
@@ -20,7 +20,7 @@ _ROOMS: dict[str, type] = {f"{_PACKAGE}.pruners": Pruner, f"{_PACKAGE}.quantizer
 
 @cache
 def algorithms() -> dict[str, type[Any]]:
-    """Every pruner and quantizer under its name and its aliases, those of other distributions too."""
+    """Every pruner and quantizer of the package under its name and its aliases."""
     found: dict[str, type[Any]] = {}
     for room, base in _ROOMS.items():
         for info in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}."):
@@ -30,25 +30,57 @@ def algorithms() -> dict[str, type[Any]]:
             for value in vars(module).values():
                 if inspect.isclass(value) and issubclass(value, base) and value.__module__ == info.name:
                     found |= dict.fromkeys((value.__name__, *value.__dict__.get("aliases", ())), value)
-        found |= {entry.name: entry.load() for entry in entry_points(group=room.replace(".torch", ""))}
     return dict(sorted(found.items()))
 
 
+@cache
+def outside() -> dict[str, tuple[EntryPoint, type]]:
+    """What other distributions bring, by name, and what it must be; loaded when it is asked for."""
+    groups = {base: entry_points(group=room.replace(".torch", "")) for room, base in _ROOMS.items()}
+    return {entry.name: (entry, base) for base, entries in groups.items() for entry in entries}
+
+
 def pruner(name: str) -> type[Pruner]:
-    """A pruner by its name or an alias, in any case and without the word Pruner: `l1_norm` is L1NormPruner."""
+    """A pruner by its name, an alias or the beginning of one, in any case: `l1` and `L1NormPruner` are the same."""
     known = {_fold(each): value for each, value in algorithms().items() if issubclass(value, Pruner)}
-    if _fold(name) not in known:
-        raise CompressionError(f"given {name!r}; expected a pruner's name ({remedy(_fold(name), known)})")
-    return known[_fold(name)]
+    begun = {value for each, value in known.items() if name and each.startswith(_fold(name))}
+    found = known.get(_fold(name)) or (next(iter(begun)) if len(begun) == 1 else None)
+    if found is None:
+        nearest = remedy(_fold(name), known).replace("did you mean ", "")
+        close = known.get(nearest.rstrip("?"))
+        hint = (
+            f"did you mean {close.__name__}?" if close else ", ".join(value.__name__ for value in set(known.values()))
+        )
+        raise CompressionError(f"given {name!r}; expected a pruner's name ({hint})")
+    return found
 
 
 def _fold(name: str) -> str:
     return fold(name).removesuffix("pruner")
 
 
+_ELSEWHERE = {
+    "LinearPruner": "ScheduledPruner(pruner, 'linear') is what it does",
+    "SimulatedAnnealingPruner": "ScheduledPruner(pruner, 'simulated_annealing') is what it does",
+    "apply_compression_results": "load_masks is what it does",
+    "ModelSpeedup": "there is none here yet",
+    "AutoCompressPruner": "there is none here: ADMMPruner and ScheduledPruner are its parts",
+    "AMCPruner": "there is none here: `autoprune run` searches sparsities",
+    "NetAdaptPruner": "there is none here: `autoprune run` searches sparsities",
+}
+"""Names of other libraries, and what there is for them."""
+
+
 def find(name: str) -> type[Any]:
     """The algorithm of this name; AttributeError, as a module's lookup must raise, names the nearest."""
     found = algorithms()
-    if name not in found:
-        raise AttributeError(f"module {_PACKAGE!r} has no {name!r} ({remedy(name, found)})")
-    return found[name]
+    if name in found:
+        return found[name]
+    if name not in outside():
+        hint = _ELSEWHERE.get(name) or remedy(name, [*found, *outside()])
+        raise AttributeError(f"module {_PACKAGE!r} has no {name!r} ({hint})")
+    entry, base = outside()[name]
+    kind = entry.load()
+    if not (inspect.isclass(kind) and issubclass(kind, base)):
+        raise CompressionError(f"entry point {name}: given {entry.value}; expected a subclass of {base.__name__}")
+    return kind

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.errors import CompressionError, shown
 from autoprune.compression.torch import masking
 from autoprune.compression.torch.masking import Masked, Vote
 
@@ -92,9 +92,9 @@ class _OptimizerState:
 def check(where: str, optimizer: object, lr_scheduler: object) -> None:
     """Refuse what cannot be rewound."""
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise CompressionError(f"{where}: given {optimizer!r} as optimizer; expected a torch.optim.Optimizer")
+        raise CompressionError(f"{where}: given {shown(optimizer)} as optimizer; expected a torch.optim.Optimizer")
     if lr_scheduler is not None and not isinstance(lr_scheduler, LRScheduler):
-        raise CompressionError(f"{where}: given {lr_scheduler!r} as lr_scheduler; expected one of torch.optim")
+        raise CompressionError(f"{where}: given {shown(lr_scheduler)} as lr_scheduler; expected one of torch.optim")
     if lr_scheduler is not None and optimizer is None:
         raise CompressionError(
             f"{where}: given an lr_scheduler without its optimizer; expected both, so that the learning rate goes back"

@@ -30,7 +30,7 @@ SUFFIX = ".safetensors"
 _OWNER = "load_masks"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported:
     """The two files that were written, and what is in them.
 
@@ -49,6 +49,8 @@ class Exported:
     def __str__(self) -> str:
         lines = (f"{self.weights} and {self.masks}: sparsity {self.report.achieved:.4g}", *self.unfinished)
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def export(model: nn.Module, path: str | Path) -> Exported:

@@ -1,12 +1,31 @@
-"""What hooks before an optimizer's step need to know: closures, and gradients that are still scaled."""
+"""What is to be known of an optimizer before its step: closures, gradients that are still scaled, whom it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
+
+_scoring = 0
+
+
+@contextmanager
+def scoring() -> Iterator[None]:
+    """While a model is only looked at: steps change nothing, and are not training."""
+    global _scoring
+    _scoring += 1
+    try:
+        yield
+    finally:
+        _scoring -= 1
+
+
+def is_scoring() -> bool:
+    return _scoring > 0
 
 
 def closure_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], Any] | None:
@@ -30,3 +49,9 @@ def unscale(optimizer: Optimizer) -> bool:
                     parameter.grad.div_(scale.to(parameter.grad.device))
         vars(optimizer)["grad_scale"] = None
     return overflowed is None or not bool(overflowed)
+
+
+def trains(optimizer: Optimizer, model: nn.Module) -> bool:
+    """Whether an optimizer holds any parameter of a model."""
+    own = {id(parameter) for parameter in model.parameters()}
+    return any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"])

@@ -1,7 +1,8 @@
 """Erdos-Renyi-Kernel: the density of a layer goes with the sum of its dimensions over their product.
 
 U. Evci et al., "Rigging the lottery", 2020, after D. Mocanu et al., 2018: small layers stay denser. Densities are
-scaled to the budget, exactly, and none is above 1.
+scaled to the budget, exactly, and none is above 1. Layers get their weights one after another, each time the one that
+is furthest behind its density, so that no layer gets one back as the budget shrinks: masks of a schedule nest.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Mapping
 
 from autoprune.compression.core.allocations.base import Allocation
 from autoprune.compression.core.formulas import pruned_count, sparsity_of
-from autoprune.compression.core.scaling import scale_to_target
 
 
 class Erk(Allocation):
@@ -19,16 +19,29 @@ class Erk(Allocation):
 
     def divide(self, shapes: Mapping[str, tuple[int, ...]], sparsity: float, most: float | None) -> Mapping[str, float]:
         sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-        pruned = pruned_count(sum(sizes.values()), sparsity)
-        density = {name: sum(shape) / max(sizes[name], 1) for name, shape in shapes.items()}
-        capped: dict[str, float] = {}
-        while free := {name: size for name, size in sizes.items() if name not in capped}:
-            left = pruned - sum(pruned_count(sizes[name], value) for name, value in capped.items())
-            highest = max(density[name] for name in free)
-            raw = {name: 1 - density[name] / highest for name in free}
-            divided = scale_to_target(raw, free, sparsity_of(left, sum(free.values())))
-            over = [name for name, value in divided.items() if most is not None and value > most]
-            if not over:
-                return capped | divided
-            capped |= {name: most for name in over if most is not None}
-        return capped
+        least = {name: size - pruned_count(size, 1 if most is None else most) for name, size in sizes.items()}
+        floors = {
+            name: max(kept, min(size, 1)) for (name, size), kept in zip(sizes.items(), least.values(), strict=True)
+        }
+        wanted = sum(sizes.values()) - pruned_count(sum(sizes.values()), sparsity)
+        kept = kept_by_weight({name: sum(shape) for name, shape in shapes.items()}, sizes, floors, wanted)
+        return {name: sparsity_of(size - kept[name], size) for name, size in sizes.items()}
+
+
+def kept_by_weight(
+    weights: Mapping[str, int], sizes: Mapping[str, int], floors: Mapping[str, int], wanted: int
+) -> dict[str, int]:
+    """Whole numbers that sum to `wanted`, in proportion to the weights between floor and size (Jefferson's method)."""
+
+    def kept(scale: int) -> dict[str, int]:
+        return {name: min(sizes[name], max(floors[name], scale * weights[name] >> 64)) for name in weights}
+
+    low, high = 0, (max(sizes.values(), default=0) + 1) << 64
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sum(kept(middle).values()) <= wanted else (low, middle)
+    found, next_to_grow = kept(low), kept(high)
+    left = wanted - sum(found.values())
+    for name in [name for name in weights if next_to_grow[name] > found[name]][:left]:
+        found[name] += 1
+    return found

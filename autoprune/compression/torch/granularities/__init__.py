@@ -9,6 +9,8 @@ per_filter   each weight by itself, the same number in every filter
 
 from __future__ import annotations
 
+from functools import cache
+
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.torch.granularities.base import Granularity
 from autoprune.registry import Registry
@@ -17,6 +19,7 @@ _GRANULARITIES: Registry[Granularity] = Registry(__name__, Granularity, "granula
 EXPECTED = "element, filter, per_filter, N:M as in 2:4, or a block as in 4x4"
 
 
+@cache
 def read(text: object) -> Granularity:
     """The granularity that a text names."""
     for kind in _GRANULARITIES.all().values():
@@ -26,6 +29,8 @@ def read(text: object) -> Granularity:
 
 
 def is_granularity(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
     try:
         read(text)
     except CompressionError:

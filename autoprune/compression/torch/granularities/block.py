@@ -31,7 +31,7 @@ class Block(Granularity):
         return math.prod(self._count(_matrix(shape)))
 
     def units(self, values: Tensor) -> Tensor:
-        matrix = values.reshape(values.shape[0], -1)
+        matrix = values.reshape(_matrix(tuple(values.shape)))
         rows, columns = self._count(matrix.shape)
         padded = nn.functional.pad(
             matrix, (0, columns * self.width - matrix.shape[1], 0, rows * self.height - matrix.shape[0])

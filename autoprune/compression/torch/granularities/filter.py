@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 from torch import Tensor
@@ -20,7 +21,7 @@ class Filter(Granularity):
         return shape[0]
 
     def units(self, values: Tensor) -> Tensor:
-        return values.reshape(values.shape[0], -1)
+        return values.reshape(values.shape[0], math.prod(values.shape[1:]))
 
     def spread(self, marked: Tensor, shape: Shape) -> Tensor:
         return marked.view(-1, *[1] * (len(shape) - 1)).expand(shape)

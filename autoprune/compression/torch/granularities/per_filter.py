@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,4 +17,4 @@ class PerFilter(Element):
     in_rows = True
 
     def rows(self, values: NDArray[Any], shape: Shape, fill: float) -> NDArray[Any]:
-        return values.reshape(shape[0], -1)
+        return values.reshape(shape[0], math.prod(shape[1:]))

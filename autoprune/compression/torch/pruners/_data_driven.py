@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from autoprune.compression.core.config_list import is_integer
+from autoprune.compression.core.config_list import Layer, is_integer
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.feeding import Feed, Loss, Purpose, Trainer
-from autoprune.compression.torch.layers import BATCH_NORMS, LayerInfo, Types, holders
+from autoprune.compression.torch.layers import BATCH_NORMS, LayerInfo, Types, holders, uncalled
 from autoprune.compression.torch.pruners.base import Pruner
 
 CONVOLUTIONS: Types = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -31,6 +32,7 @@ class DataDrivenPruner(Pruner):
     """
 
     purpose: ClassVar[Purpose] = "outputs"
+    reaching: ClassVar[str] = "never reaches"
 
     def __init__(
         self,
@@ -53,6 +55,17 @@ class DataDrivenPruner(Pruner):
         self._feed: Feed | None = None
         if self.needs_data:
             self._feed = Feed.of(trainer, optimizer, criterion, batches, loss, where=self._called, purpose=self.purpose)
+
+    def _layers(self, model: nn.Module) -> list[Layer]:
+        """Where calls are watched, what is never called cannot be pruned."""
+        layers = super()._layers(model)
+        if self.purpose != "outputs":
+            return layers
+        hidden = uncalled(model)
+        return [
+            replace(layer, tensor=None, default=False) if id(model.get_submodule(layer.name)) in hidden else layer
+            for layer in layers
+        ]
 
     @property
     def needs_data(self) -> bool:
@@ -93,8 +106,8 @@ class DataDrivenPruner(Pruner):
         missing = [info.called for info in layers if key_of(info) not in reached]
         if missing:
             raise CompressionError(
-                f"{self._called}: given data that never reaches the layers {', '.join(missing)}; "
-                "expected each layer to be pruned to take part (exclude them, or check that they are not frozen)"
+                f"{self._called}: given data that {self.reaching} the layers {', '.join(missing)}; "
+                "expected each layer to be pruned to take part (exclude them otherwise)"
             )
 
     def check_number(self, name: str, value: Any, *, least: int) -> None:

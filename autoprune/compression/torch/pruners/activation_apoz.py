@@ -14,5 +14,7 @@ from autoprune.compression.torch.pruners._activation import ActivationPruner
 class ActivationAPoZRankPruner(ActivationPruner):
     """Prunes the channels whose activations are zero most often."""
 
+    aliases = ("ActivationAPoZRankFilterPruner",)
+
     def measure(self, activation: Tensor) -> Tensor:
         return activation != 0

@@ -14,5 +14,7 @@ from autoprune.compression.torch.pruners._activation import ActivationPruner
 class ActivationMeanRankPruner(ActivationPruner):
     """Prunes the channels with the smallest mean activation."""
 
+    aliases = ("ActivationMeanRankFilterPruner",)
+
     def measure(self, activation: Tensor) -> Tensor:
         return activation

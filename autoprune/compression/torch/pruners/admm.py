@@ -20,6 +20,7 @@ from autoprune.compression.torch.choosing import Budget, elementwise
 from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.feeding import Loss, Trainer
 from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.pruners._data_driven import DataDrivenPruner, LayerKey, key_of
 from autoprune.compression.torch.pruners.base import Pruner
 
@@ -107,7 +108,7 @@ class ADMMPruner(DataDrivenPruner):
         return weight.abs()
 
     def combine(self, blocks: Tensor) -> Tensor:
-        return blocks.float().square().sum(1)
+        return wide(blocks).square().sum(1)
 
 
 def _split(info: LayerInfo) -> _Split:

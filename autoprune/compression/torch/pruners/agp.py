@@ -45,14 +45,14 @@ class AGPPruner(Pruner):
         self,
         model: nn.Module | ConfigList | None = None,
         config_list: ConfigList | None = None,
-        *,
+        *misplaced: Any,
         pruning_algorithm: str | type[Pruner] = LevelPruner,
         **settings: Any,
     ) -> None:
         self._scorer = _scorer(pruning_algorithm)
         self.granularity, self.allocation = self._scorer.granularity, self._scorer.allocation
         self.supported = self._scorer.supported
-        super().__init__(model, config_list, **settings)
+        super().__init__(model, config_list, *misplaced, **settings)
 
     def amount(self, settings: Mapping[str, Any], epoch: int) -> float:
         return scheduled(settings, epoch)
@@ -63,6 +63,9 @@ class AGPPruner(Pruner):
     @classmethod
     def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:
         return schedule_problems(where, settings)
+
+    def _check(self, entry: Entry) -> list[Problem]:
+        return super()._check(entry) or self._scorer.check(entry.where, entry.settings)
 
 
 def scheduled(settings: Mapping[str, Any], epoch: int) -> float:
@@ -95,7 +98,8 @@ def _scorer(algorithm: str | type[Pruner]) -> Pruner:
     kind = names.pruner(algorithm) if isinstance(algorithm, str) else algorithm
     if not (isinstance(kind, type) and issubclass(kind, Pruner)):
         raise CompressionError(f"pruning_algorithm: given {kind!r}; expected a pruner's class or its name")
-    if kind.__init__ is not Pruner.__init__ or kind.score is Pruner.score:
+    does_more = kind.__init__ is not Pruner.__init__ or kind.prepare is not Pruner.prepare
+    if does_more or kind.score is Pruner.score:
         raise CompressionError(
             f"pruning_algorithm: given {kind.__name__}, which does more than score weights; "
             f"expected one that only scores, as LevelPruner (or ScheduledPruner(pruner, 'agp'), which runs any)"

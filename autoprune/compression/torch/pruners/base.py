@@ -12,6 +12,7 @@ import operator
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from autoprune.compression.core.allocations.base import Allocation
 from autoprune.compression.core.allocations.uniform import Uniform
 from autoprune.compression.core.config_list import Entry, Key, Layer, Target, sparsity_key
-from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.errors import CompressionError, shown
 from autoprune.compression.torch import masking, saving
 from autoprune.compression.torch.choosing import Budget, Candidate, Formula, choose, choose_coupled
 from autoprune.compression.torch.components import (
@@ -45,7 +46,8 @@ from autoprune.compression.torch.layers import (
     layer_info,
     layers_of,
 )
-from autoprune.compression.torch.masking import Request, Vote
+from autoprune.compression.torch.masking import Masked, Request, Vote
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.saving import Exported
 from autoprune.errors import Problem
 
@@ -82,12 +84,14 @@ class Pruner(Configured):
         self,
         model: nn.Module | ConfigList | None = None,
         config_list: ConfigList | None = None,
-        *,
+        *misplaced: Any,
         groups: Sequence[Sequence[str]] = (),
         **settings: Any,
     ) -> None:
         self._groups = groups
-        super().__init__(model, config_list, **settings)
+        if not isinstance(groups, list | tuple) or not all(isinstance(group, list | tuple) for group in groups):
+            raise CompressionError(f"{self._called}.groups: given {shown(groups)}; expected a list of lists of names")
+        super().__init__(model, config_list, *misplaced, **settings)
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         """How much each weight matters; the smallest go first. The shape of `weight`, or one for each filter."""
@@ -95,7 +99,7 @@ class Pruner(Configured):
 
     def combine(self, blocks: Tensor) -> Tensor:
         """The score of each unit of several weights, from a matrix with their scores, a row for each unit."""
-        return blocks.sum(1)
+        return wide(blocks).sum(1)
 
     def calc_mask(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         """Override to give the mask itself: true or 1 where a weight is kept, in the shape of `weight`."""
@@ -162,8 +166,12 @@ class Pruner(Configured):
             number = -1
         if number < 0 or isinstance(epoch, bool):
             raise CompressionError(f"update_epoch: given {epoch!r}; expected a whole number, 0 or more")
-        self._epoch = number
-        self._mask(self._budgets())
+        before, self._epoch = self._epoch, number
+        try:
+            self._mask(self._budgets())
+        except BaseException:
+            self._epoch = before
+            raise
 
     def step(self) -> None:
         """Enforce the masks. Only loops that change weights without torch.optim need to call it."""
@@ -213,7 +221,7 @@ class Pruner(Configured):
 
     def _filled(self, item: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """An entry with the keywords that hold for all, and with the sparsity that a pattern such as 2:4 makes."""
-        filled = {**settings, **item}
+        filled = super()._filled(item, settings)
         spellings = {name for key in self.keys for name in key.names if name.endswith("sparsity")}
         fixed = fixed_sparsity(filled.get("granularity", self.granularity))
         return filled if fixed is None or spellings & set(filled) else {self.final_key: fixed, **filled}
@@ -261,11 +269,20 @@ class Pruner(Configured):
         """Choose for all layers, then mask them, so that an error leaves the model as it was."""
         chosen = [choice for budget in budgets for choice in self._choose(budget)]
         sharing = holders(self.model)
-        for info, keep, request in chosen:
-            for name in (info.parameter, *companions(info.module)):
-                parameter = info.module.get_parameter(name)
-                held = [masking.attach(module, shared) for module, shared in sharing[id(parameter)]]
-                held[0].set_vote(self._owner, Vote(keep, request, self.grows))
+        before: list[tuple[Masked, Vote | None]] = []
+        try:
+            for info, keep, request in chosen:
+                for name in (info.parameter, *companions(info.module)):
+                    parameter = info.module.get_parameter(name)
+                    held, *_ = [masking.attach(module, shared) for module, shared in sharing[id(parameter)]]
+                    before.append((held, held.votes.get(self._owner)))
+                    held.set_vote(self._owner, Vote(keep, request, self.grows))
+        except BaseException:
+            for held, vote in before:
+                with suppress(RuntimeError):
+                    held.put_back(self._owner, vote)
+            masking.tidy(self.model)
+            raise
 
     def _choose(self, budget: Budget) -> list[tuple[LayerInfo, Tensor, Request]]:
         infos = [self.info(target) for target in budget.targets]
@@ -295,7 +312,13 @@ class Pruner(Configured):
                 f"{self._called}.calc_mask: given {given} for layer {info.called}; "
                 f"expected a mask tensor of shape {tuple(weight.shape)}"
             )
-        return (mask != 0).to(weight.device)
+        keep = mask != 0
+        if bool((mask[keep] != 1).any()):
+            raise CompressionError(
+                f"{self._called}.calc_mask: given other values than 0 and 1 for layer {info.called}; "
+                "expected true or 1 where a weight is kept, and false or 0 elsewhere"
+            )
+        return keep.to(weight.device)
 
 
 def _by_entry(targets: Sequence[Target]) -> list[list[Target]]:
@@ -321,7 +344,9 @@ def achieved_sparsity(masked: nn.Module | Masks) -> float:
                 "achieved_sparsity: given a model without masks; expected one that compress() has masked, or masks"
             )
         kept = [each.kept() for each in held.values()]
-    else:
+    elif isinstance(masked, Mapping):
         kept = [keep for layer in masked.values() for keep in layer.values()]
+    else:
+        raise CompressionError(f"achieved_sparsity: given {shown(masked)}; expected a masked model, or its masks")
     total = sum(keep.numel() for keep in kept)
     return 1 - sum(int(keep.count_nonzero()) for keep in kept) / total if total else 0.0

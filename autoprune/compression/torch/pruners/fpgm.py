@@ -26,7 +26,8 @@ class FPGMPruner(Pruner):
         return weight
 
     def combine(self, blocks: Tensor) -> Tensor:
-        return distance_sums(blocks.double())
+        real = torch.view_as_real(blocks).flatten(1) if blocks.is_complex() else blocks
+        return distance_sums(real.double())
 
     @classmethod
     def check(cls, where: str, settings: Mapping[str, Any]) -> list[Problem]:

@@ -20,6 +20,3 @@ class L1NormPruner(Pruner):
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         return weight.abs()
-
-    def combine(self, blocks: Tensor) -> Tensor:
-        return blocks.float().sum(1)

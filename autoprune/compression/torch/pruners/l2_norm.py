@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.pruners.base import Pruner
 
 
@@ -15,7 +16,7 @@ class L2NormPruner(Pruner):
     granularity = "filter"
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
-        return weight
+        return weight.abs()
 
     def combine(self, blocks: Tensor) -> Tensor:
-        return blocks.float().square().sum(1).sqrt()
+        return wide(blocks).square().sum(1).sqrt()

@@ -20,6 +20,7 @@ from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.pruners.base import Masks, Pruner
 from autoprune.compression.torch.pruners.level import LevelPruner
 from autoprune.compression.torch.rewinding import Snapshot
+from autoprune.compression.torch.stepping import trains
 
 
 class LotteryTicketPruner(LevelPruner):
@@ -52,6 +53,11 @@ class LotteryTicketPruner(LevelPruner):
 
     def compress(self) -> tuple[nn.Module, Masks]:
         """Take theta_0 and leave the model dense. Again, before `unwrap()`, it changes nothing."""
+        if self._optimizer is not None and not trains(self._optimizer, self.model):
+            raise CompressionError(
+                f"{self._called}: given an optimizer that holds no parameter of the model; "
+                "expected one built on model.parameters()"
+            )
         compressed = super().compress()
         self._start = self._start or Snapshot(self.model, self._optimizer, self._lr_scheduler)
         return compressed

@@ -20,7 +20,7 @@ from autoprune.compression.torch.choosing import Budget, Candidate
 from autoprune.compression.torch.layers import LayerInfo
 from autoprune.compression.torch.pruners.agp import SCHEDULE, schedule_problems, scheduled
 from autoprune.compression.torch.pruners.base import Pruner
-from autoprune.compression.torch.stepping import closure_of, unscale, with_closure
+from autoprune.compression.torch.stepping import closure_of, is_scoring, unscale, with_closure
 from autoprune.errors import Problem
 
 
@@ -89,6 +89,8 @@ _watching: WeakSet[MovementPruner] = WeakSet()
 
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
     """Gradients are there before the step, or after the closure that computes them within it."""
+    if is_scoring():
+        return None
     closure = closure_of(args, kwargs) if _watching else None
     if closure is None:
         _gather(optimizer)

@@ -13,11 +13,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoprune.compression.core import schedules
-from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.errors import CompressionError, shown
+from autoprune.compression.core.scaling import Units, whole_units
 from autoprune.compression.core.schedules import Schedule, Task
 from autoprune.compression.torch import rewinding
 from autoprune.compression.torch.choosing import Budget
-from autoprune.compression.torch.components import fixed_sparsity
+from autoprune.compression.torch.components import fixed_sparsity, granularity_of
+from autoprune.compression.torch.layers import filters_first
 from autoprune.compression.torch.pruners.base import Masks, Pruner, achieved_sparsity
 from autoprune.compression.torch.rewinding import Snapshot
 from autoprune.compression.torch.saving import Exported
@@ -61,10 +63,12 @@ class ScheduledPruner:
         **arguments: Any,
     ) -> None:
         if not isinstance(pruner, Pruner):
-            raise CompressionError(f"ScheduledPruner: given {pruner!r}; expected a pruner, such as LevelPruner(...)")
+            raise CompressionError(
+                f"ScheduledPruner: given {shown(pruner)}; expected a pruner, such as LevelPruner(...)"
+            )
         for name, function in {"finetuner": finetuner, "evaluator": evaluator, "on_task": on_task}.items():
             if function is not None and not callable(function):
-                raise CompressionError(f"ScheduledPruner: given {function!r} as {name}; expected a function")
+                raise CompressionError(f"ScheduledPruner: given {shown(function)} as {name}; expected a function")
         rewinding.check("ScheduledPruner", optimizer, lr_scheduler)
         self.pruner = pruner
         self.schedule = _schedule(schedule, arguments)
@@ -157,7 +161,9 @@ class ScheduledPruner:
     def _prune(self, budgets: Mapping[str, Budget], task: Task, start: Snapshot | None) -> None:
         if start is not None and self.schedule.searches:
             start.restore()
-        asked = {name: task.sparsities[name] for name in budgets}
+        asked: Mapping[str, float] = {name: task.sparsities[name] for name in budgets}
+        if self.schedule.searches:
+            asked = whole_units(asked, {name: self._units(budget) for name, budget in budgets.items()})
         self.pruner.prune(
             [
                 replace(budget, sparsity=asked[name], target=asked[name] if task.at_target else budget.target)
@@ -166,6 +172,15 @@ class ScheduledPruner:
         )
         if start is not None and self.schedule.rewinds:
             start.rewind()
+
+    def _units(self, budget: Budget) -> Units:
+        """What is pruned as one of the layers of a budget, which lose the same units."""
+        entry, size = budget.targets[0].entry, sum(target.layer.size for target in budget.targets)
+        granularity = granularity_of(entry.settings, self.pruner.granularity)
+        info = self.pruner.info(budget.targets[0])
+        shape = filters_first(info.module, info.weight.detach()).shape
+        count = size if granularity.in_rows else granularity.count(tuple(shape))
+        return Units(count, size // max(count, 1))
 
     def _try(self, task: Task) -> TaskRecord:
         """Fine-tune and evaluate what the task has pruned."""
@@ -182,7 +197,7 @@ def _schedule(given: str | Schedule, arguments: Mapping[str, Any]) -> Schedule:
     if isinstance(given, str):
         return schedules.schedule(given, **arguments)
     if not isinstance(given, Schedule):
-        raise CompressionError(f"ScheduledPruner: given {given!r} as schedule; expected its name or a Schedule")
+        raise CompressionError(f"ScheduledPruner: given {shown(given)} as schedule; expected its name or a Schedule")
     if arguments:
         raise CompressionError(
             f"ScheduledPruner: given a {type(given).__name__} and the arguments {', '.join(arguments)}; expected them "

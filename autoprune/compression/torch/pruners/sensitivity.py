@@ -17,6 +17,7 @@ from autoprune.compression.core.config_list import Entry, Key, Target, integer_k
 from autoprune.compression.core.formulas import agp_sparsity, sparsity_of
 from autoprune.compression.torch.choosing import Budget
 from autoprune.compression.torch.layers import LayerInfo, layer_info
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.pruners.base import Pruner
 from autoprune.errors import Problem
 
@@ -39,7 +40,8 @@ class SensitivityPruner(Pruner):
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         std = _std(weight)
-        return weight.abs() / std if std > 0 else torch.full_like(weight, float("inf"))
+        magnitude = wide(weight).abs()
+        return magnitude / std if std > 0 else torch.full_like(magnitude, float("inf"))
 
     def amount(self, settings: Mapping[str, Any], epoch: int) -> float:
         schedule = (settings["start_epoch"], settings["end_epoch"], settings["frequency"])
@@ -57,15 +59,18 @@ class SensitivityPruner(Pruner):
         start, end = settings["start_epoch"], settings["end_epoch"]
         if end < start:
             problems.append(Problem(f"{where}.end_epoch", repr(end), f"start_epoch, {start}, or later"))
-        if "quality" in settings and settings.get("granularity", cls.granularity) != "element":
-            problems.append(Problem(where, "quality with a granularity", "one of them: a quality prunes weights"))
+        for name in ("granularity", "allocation", "max_sparsity_per_layer"):
+            if "quality" in settings and settings.get(name, "element") != "element":
+                problems.append(Problem(where, f"quality with {name}", "one of them: a quality says which weights go"))
         return problems
 
 
 def _std(weight: Tensor) -> Tensor:
-    return weight.float().std(correction=0)
+    return wide(weight).std(correction=0)
 
 
 def _share_below(weight: Tensor, quality: float) -> float:
-    value = weight.detach()
-    return sparsity_of(int((value.abs() < quality * _std(value)).sum()), value.numel())
+    """As the rule has it, but for the last weight of a layer, which stays."""
+    value = wide(weight.detach())
+    below = int((value.abs() < quality * _std(value)).sum())
+    return sparsity_of(max(min(below, value.numel() - 1), 0), value.numel())

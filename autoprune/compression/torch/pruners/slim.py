@@ -24,7 +24,7 @@ from autoprune.compression.torch.pruners.base import Pruner
 class SlimPruner(DataDrivenPruner):
     """Trains for `training_epochs` with `scale` times the sum of |gamma| added to the loss, then prunes by |gamma|.
 
-    Without epochs to train, it needs no data.
+    Without data, or with no epochs to train, it prunes by the gammas as they are.
     """
 
     keys = (*Pruner.keys, Key("scale", "a number, 0 or more", lambda value: is_number(value) and value >= 0, 1e-4))
@@ -40,12 +40,14 @@ class SlimPruner(DataDrivenPruner):
         trainer: Trainer | None = None,
         optimizer: Optimizer | None = None,
         criterion: Any = None,
-        training_epochs: int = 1,
+        training_epochs: int | None = None,
         *,
         batches: Iterable[Any] | None = None,
         loss: Loss | None = None,
         **settings: Any,
     ) -> None:
+        if training_epochs is None:
+            training_epochs = 0 if trainer is None and batches is None else 1
         self.check_number("training_epochs", training_epochs, least=0)
         self.training_epochs = training_epochs
         super().__init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autoprune.compression.core.config_list import Key, Target, is_integer, is_number, sparsity_key
-from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.core.errors import CompressionError, shown
 from autoprune.compression.core.formulas import sparsity_of
 from autoprune.compression.torch import masking
 from autoprune.compression.torch.choosing import Budget
@@ -60,11 +60,11 @@ class SparsePruner(Pruner):
     ) -> None:
         self.rule = Rule(prune_mode, growth, redistribution, threshold)
         self.optimizer = optimizer
-        self._check_optimizer()
         self.prune_rate, self.epochs = _rate(prune_rate), epochs
         if epochs is not None and not (is_integer(epochs) and epochs >= 1):
             raise CompressionError(f"epochs: given {epochs!r}; expected a whole number, 1 or more, or None")
         super().__init__(model, config_list, **settings)
+        self._check_optimizer()
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
         """By chance, as torch.manual_seed has it: nothing is known of a weight at the start."""
@@ -129,7 +129,7 @@ class SparsePruner(Pruner):
             return
         if not isinstance(self.optimizer, Optimizer):
             raise CompressionError(
-                f"{self._called}: given {self.optimizer!r} as optimizer; expected the optimizer "
+                f"{self._called}: given {shown(self.optimizer)} as optimizer; expected the optimizer "
                 "that trains the model, whose momentum says where weights grow"
             )
         without = all(group.get("momentum") == 0 and "betas" not in group for group in self.optimizer.param_groups)

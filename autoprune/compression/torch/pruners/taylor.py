@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.pruners._data_driven import DataDrivenPruner, LayerKey, key_of
 
 
 class TaylorFOWeightPruner(DataDrivenPruner):
     """Prunes the filters with the smallest sum of (g w)^2. Of a BatchNorm, w is gamma."""
 
+    aliases = ("TaylorFOWeightFilterPruner",)
     granularity = "filter"
     purpose = "gradients"
+    reaching = "gives no gradient to"
 
     _squares: Mapping[LayerKey, Tensor] = {}
 
@@ -29,7 +31,7 @@ class TaylorFOWeightPruner(DataDrivenPruner):
         def add() -> None:
             for info in layers:
                 if (gradient := info.weight.grad) is not None:
-                    square = _exact(gradient.to_dense()).square()
+                    square = wide(gradient.to_dense()).square()
                     squares[key_of(info)] = squares.get(key_of(info), 0) + square
 
         self.observe(add)
@@ -37,8 +39,4 @@ class TaylorFOWeightPruner(DataDrivenPruner):
         self._squares = squares
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
-        return self._squares[key_of(layer)].to(weight.device) * _exact(weight).square()
-
-
-def _exact(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+        return self._squares[key_of(layer)].to(weight.device) * wide(weight).square()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.pruners._data_driven import (
     CONVOLUTIONS,
     DataDrivenPruner,
@@ -35,8 +36,7 @@ class WandaPruner(DataDrivenPruner):
         squares: dict[LayerKey, list[Tensor]] = {}
 
         def look(info: LayerInfo, module: nn.Module, given: Tensor, _: Tensor) -> None:
-            exact = given.to(torch.promote_types(given.dtype, torch.float32))
-            squares.setdefault(key_of(info), []).append(sum_by_channel(exact.square(), channel_axis(module)))
+            squares.setdefault(key_of(info), []).append(sum_by_channel(wide(given).square(), channel_axis(module)))
 
         self.watch(layers, look)
         self._norms = {key: total(parts).sqrt() for key, parts in squares.items()}

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autoprune.compression.torch.precision import wide
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -54,11 +56,6 @@ def straight_through(x: Tensor, quantized: Tensor) -> Tensor:
 def round_through(x: Tensor) -> Tensor:
     """Round half to even; the gradient is that of x."""
     return straight_through(x, x.round())
-
-
-def wide(x: Tensor) -> Tensor:
-    """At least 32-bit floats: half precision does not tell the levels of 8 bits apart."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _integer_type(bits: int) -> torch.dtype:

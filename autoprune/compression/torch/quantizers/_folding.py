@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from autoprune.compression.torch.quantizers._codes import wide
+from autoprune.compression.torch.feeding import call
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.quantizers._layers import master, own_parameter
 
 _FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -56,7 +57,7 @@ def pairs(model: nn.Module, layers: Mapping[str, nn.Module], dummy_input: Any) -
                 hooks.callback(module.register_forward_pre_hook(watch.before_norm).remove)
                 hooks.callback(module.register_forward_hook(watch.after_norm, always_call=True).remove)
         with watch:
-            output = _call(model, dummy_input)
+            output = call(model, dummy_input)
     watch.used.update(id(tensor) for tensor in _tensors(output))
     norms = watch.pairs()
     return {name: norms[module] for name, module in layers.items() if module in norms}
@@ -81,6 +82,8 @@ class _Watch(TorchFunctionMode):
         return result
 
     def after_layer(self, module: nn.Module, _args: Any, output: Tensor) -> None:
+        """A new tensor may have the identity of one that was freed; from here on it is held."""
+        self.used.pop(id(output), None)
         self.returned.append((module, output))
 
     def before_norm(self, norm: nn.Module, args: Any) -> None:
@@ -135,12 +138,6 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             buffer.copy_(before)
         for module, mode in modes:
             module.training = mode
-
-
-def _call(model: nn.Module, dummy_input: Any) -> Any:
-    if isinstance(dummy_input, Mapping):
-        return model(**dummy_input)
-    return model(*dummy_input) if isinstance(dummy_input, tuple | list) else model(dummy_input)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

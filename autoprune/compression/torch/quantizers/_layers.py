@@ -7,6 +7,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from autoprune.compression.core.config_list import Layer, Target
 from autoprune.compression.core.errors import CompressionError
+from autoprune.compression.torch.layers import uncalled
 from autoprune.compression.torch.quantizers._settings import kinds_of
 from autoprune.errors import Problem
 
@@ -37,7 +38,7 @@ def layers_of(model: nn.Module) -> list[Layer]:
     Those that return no tensor, or whose parent computes with their weight and never calls them, cannot be
     quantised.
     """
-    uncalled = {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
+    never_called = uncalled(model)
     found = []
     for name, module in model.named_modules(remove_duplicate=False):
         weight = own_parameter(module, "weight")
@@ -46,7 +47,7 @@ def layers_of(model: nn.Module) -> list[Layer]:
                 f"given a model whose layer {name!r} has no weights yet; expected initialised layers "
                 "(run the model once on a batch)"
             )
-        works = not isinstance(module, _WITHOUT_A_TENSOR) and id(module) not in uncalled
+        works = not isinstance(module, _WITHOUT_A_TENSOR) and id(module) not in never_called
         default = works and weight is not None and isinstance(module, _DEFAULT_TYPES)
         if name:
             found.append(Layer(name, _types(module), default, id(module) if works else None))

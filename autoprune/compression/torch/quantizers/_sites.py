@@ -9,8 +9,10 @@ plain functions, so a copied or unpickled model quantises by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -24,14 +26,14 @@ _ATTRIBUTE = "_autoprune_quantization"
 
 
 class Site:
-    """A quantised layer: who quantises it, how, and what stood in for its parameters before a nested call."""
+    """A quantised layer: who quantises it, how, and what stands in for its parameters in each thread's calls of it."""
 
     def __init__(self, quantizer: Quantizer, layer: LayerInfo) -> None:
         self.quantizer = quantizer
         self.name = layer.name
         self.settings: Mapping[str, Any] = layer.settings
         self.kinds = kinds_of(layer.settings)
-        self.outer: list[dict[str, Tensor | None]] = []
+        self.calls: dict[int, list[Mapping[str, Tensor]]] = {}
         self.handles: list[RemovableHandle] = [
             layer.module.register_forward_pre_hook(_before, with_kwargs=True),
             layer.module.register_forward_hook(_after, always_call=True),
@@ -44,8 +46,8 @@ class Site:
     def detach(self, module: nn.Module) -> None:
         for handle in self.handles:
             handle.remove()
-        while self.outer:
-            _restore(module, self)
+        for name in module._parameters:
+            module.__dict__.pop(name, None)
         del module.__dict__[_ATTRIBUTE]
 
 
@@ -64,33 +66,41 @@ def all_sites(model: nn.Module, *, every_name: bool = False) -> Iterator[tuple[s
 def _before(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
     site: Site = module.__dict__[_ATTRIBUTE]
     layer = site.layer(module)
-    replaced: dict[str, Tensor | None] = {}
-    site.outer.append(replaced)
+    stand_ins: Mapping[str, Tensor] = {}
     if "input" in site.kinds:
         args, kwargs = _quantize_first(site.quantizer, layer, args, kwargs)
     if "weight" in site.kinds:
-        for name, tensor in site.quantizer.stand_ins(layer, args, kwargs).items():
-            replaced[name] = module.__dict__.get(name)
-            module.__dict__[name] = tensor
+        stand_ins = site.quantizer.stand_ins(layer, args, kwargs)
+    site.calls.setdefault(_thread(), []).append(stand_ins)
+    module.__dict__.update(stand_ins)
     return args, kwargs
 
 
 def _after(module: nn.Module, _args: object, output: Any) -> Any:
     """Also called, without output, when the forward has raised."""
     site: Site = module.__dict__[_ATTRIBUTE]
-    if site.outer:
-        _restore(module, site)
+    if own := site.calls.get(_thread()):
+        _restore(module, site, own.pop())
     if output is None or "output" not in site.kinds:
         return None
     return site.quantizer.quantized("output", site.layer(module), output)
 
 
-def _restore(module: nn.Module, site: Site) -> None:
-    for name, tensor in site.outer.pop().items():
-        if tensor is None:
-            del module.__dict__[name]
+def _restore(module: nn.Module, site: Site, ended: Mapping[str, Tensor]) -> None:
+    """What stands in now: for the call around this one, or for another thread's, or nothing."""
+    if not site.calls[_thread()]:
+        del site.calls[_thread()]
+    others = [calls[-1] for calls in list(site.calls.values()) if calls]
+    around = site.calls[_thread()][-1] if _thread() in site.calls else others[-1] if others else {}
+    for name in ended:
+        if name in around:
+            module.__dict__[name] = around[name]
         else:
-            module.__dict__[name] = tensor
+            module.__dict__.pop(name, None)
+
+
+def _thread() -> int:
+    return 0 if torch.compiler.is_compiling() else get_ident()
 
 
 def _quantize_first(quantizer: Quantizer, layer: LayerInfo, args: Any, kwargs: Any) -> tuple[Any, Any]:

@@ -45,9 +45,10 @@ class Quantizer(Configured):
         self,
         model: nn.Module | ConfigList | None = None,
         config_list: ConfigList | None = None,
+        *misplaced: Any,
         **settings: Any,
     ) -> None:
-        super().__init__(model, config_list, **settings)
+        super().__init__(model, config_list, *misplaced, **settings)
         if self._entries is None:
             self._configure(None, {})
 

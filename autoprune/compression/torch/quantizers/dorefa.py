@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from autoprune.compression.torch.layers import LayerInfo
-from autoprune.compression.torch.quantizers._codes import Codes, round_through, straight_through, wide
+from autoprune.compression.torch.precision import wide
+from autoprune.compression.torch.quantizers._codes import Codes, round_through, straight_through
 from autoprune.compression.torch.quantizers._settings import bits_of, quant_keys
 from autoprune.compression.torch.quantizers.base import Quantizer
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from autoprune.compression.torch.layers import LayerInfo
-from autoprune.compression.torch.quantizers._codes import Codes, wide
+from autoprune.compression.torch.precision import wide
+from autoprune.compression.torch.quantizers._codes import Codes
 from autoprune.compression.torch.quantizers._settings import bits_of
 from autoprune.compression.torch.quantizers.base import Quantizer
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from autoprune.compression.core.config_list import integer_key
 from autoprune.compression.torch.configured import ConfigList
 from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.quantizers import _folding
-from autoprune.compression.torch.quantizers._codes import Codes, affine, wide
+from autoprune.compression.torch.quantizers._codes import Codes, affine
 from autoprune.compression.torch.quantizers._settings import bits_of, kinds_of, quant_keys
 from autoprune.compression.torch.quantizers.base import Quantizer
 
@@ -42,11 +43,11 @@ class QATQuantizer(Quantizer):
         self,
         model: nn.Module | ConfigList | None = None,
         config_list: ConfigList | None = None,
-        *,
+        *misplaced: Any,
         dummy_input: Any = None,
         **settings: Any,
     ) -> None:
-        super().__init__(model, config_list, **settings)
+        super().__init__(model, config_list, *misplaced, **settings)
         self._dummy_input = dummy_input
 
     def encode(self, layer: LayerInfo, weight: Tensor) -> Codes:
