@@ -68,6 +68,12 @@ def test_entries_that_leave_nothing(net: nn.Module, tied: nn.Module) -> None:
         LevelPruner(tied, [{"sparsity": 0.5, "op_names": ["head"]}, {"exclude": True, "op_names": ["embed"]}])
 
 
+def test_a_keyword_that_is_none_is_the_only_problem(net: nn.Module) -> None:
+    with pytest.raises(UsageError) as caught:
+        LevelPruner(net, HALF, mod="global")
+    assert str(caught.value) == "LevelPruner.mod: given the keyword 'mod'; expected one it knows (did you mean mode?)"
+
+
 def test_selectors_that_meet_nowhere_say_what_they_were(net: nn.Module) -> None:
     with pytest.raises(UsageError, match=r"given op_partial_names bn; .* name op_types too: BatchNorm2d"):
         LevelPruner(net, [{"sparsity": 0.5, "op_partial_names": ["bn"]}])

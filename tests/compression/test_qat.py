@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.torch.layers import LayerInfo
+from autoprune.compression.torch.quantizers._codes import affine
 from autoprune.compression.torch.quantizers.qat import QATQuantizer
 
 EXACT = [{"quant_types": "weight", "quant_bits": 32}]
@@ -389,3 +390,10 @@ def test_every_pair_of_a_chain_is_found_every_time() -> None:
         quantizer.compress()
         found.append(len(quantizer.folded))
     assert found == [6] * 5
+
+
+def test_what_is_beyond_the_range_takes_the_last_level() -> None:
+    """Z = round(42.5) = 42 and round(6 / S) + Z is beyond 255: the level is 255, whose value is S * (255 - 42)."""
+    codes = affine(torch.tensor([6.0, -2.0]), torch.tensor(-1.0), torch.tensor(5.0), 8)
+    assert codes.values.tolist() == [255, 0]
+    assert codes.decode().tolist() == pytest.approx([6 / 255 * 213, -6 / 255 * 42])

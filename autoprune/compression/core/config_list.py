@@ -6,7 +6,7 @@ of `Key`s; the selectors are the same for all. `targets` matches entries against
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -234,7 +234,7 @@ class Target:
     entry: Entry
 
 
-def targets(entries: Iterable[Entry], layers: Sequence[Layer]) -> tuple[list[Target], list[Problem]]:
+def targets(entries: Sequence[Entry], layers: Sequence[Layer]) -> tuple[list[Target], list[Problem]]:
     """The layers to prune, in the order of the model: the last entry that matches a layer wins.
 
     Layers that share a weight are one: an entry that matches any of them decides for all, and the weight goes
@@ -257,7 +257,7 @@ def targets(entries: Iterable[Entry], layers: Sequence[Layer]) -> tuple[list[Tar
             given, expected = f"{name!r}, {target.layer.obstacle}", "a layer with a weight of its own"
             problems.append(Problem(target.entry.where, given, expected, remedy="or exclude it"))
     chosen = [target for target in winner.values() if not target.entry.exclude]
-    if not chosen and not problems:
+    if entries and not chosen and not problems:
         excluding = ", ".join(sorted({target.entry.where for target in winner.values()}))
         given = f"entries of which {excluding} excludes every layer" if excluding else "only entries that exclude"
         problems.append(Problem("config_list", given, "at least one layer that is not excluded"))
@@ -306,11 +306,12 @@ def _is_type(layer: Layer, name: str) -> bool:
 
 def _check_type(where: str, name: str, layers: Sequence[Layer], prunes: bool, problems: list[Problem]) -> None:
     having = [layer for layer in layers if _is_type(layer, name)]
+    default = [DEFAULT] if any(layer.default for layer in layers) else []
     if not having:
-        valid = [DEFAULT, *(layer.types[0] for layer in layers)]
+        valid = [*default, *(layer.types[0] for layer in layers)]
         problems.append(Problem(where, repr(name), "a type that the model has", remedy=remedy(name, valid)))
     elif prunes and all(layer.tensor is None and not layer.obstacle for layer in having):
-        valid = [DEFAULT, *(layer.types[0] for layer in layers if layer.tensor is not None)]
+        valid = [*default, *(layer.types[0] for layer in layers if layer.tensor is not None)]
         problems.append(Problem(where, repr(name), "a type that it applies to", remedy=remedy(name, valid)))
 
 

@@ -110,7 +110,7 @@ def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
         if name and not weights:
             obstacle = _obstacle(module)
             stands_in = bool(obstacle) and isinstance(module, default)
-            found.append(Layer(name, _types(module), stands_in, tensor=None, obstacle=obstacle))
+            found.append(Layer(name, types_of(module), stands_in, tensor=None, obstacle=obstacle))
     return found
 
 
@@ -179,10 +179,10 @@ def layer_sizes(model: nn.Module, names: Iterable[str] | None = None) -> dict[st
 
 def _layer(name: str, module: nn.Module, parameter: str, default: Types) -> Layer:
     weight = module.get_parameter(parameter)
-    return Layer(name, _types(module), isinstance(module, default), id(weight), weight.numel(), parameter)
+    return Layer(name, types_of(module), isinstance(module, default), id(weight), weight.numel(), parameter)
 
 
-def _types(module: nn.Module) -> tuple[str, ...]:
+def types_of(module: nn.Module) -> tuple[str, ...]:
     """The names of its class and of the bases; the projection of an attention is of its type, too."""
     bases = (base for base in type(module).__mro__ if issubclass(base, nn.Module) and base is not nn.Module)
     own = tuple(base.__name__ for base in bases)

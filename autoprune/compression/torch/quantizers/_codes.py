@@ -43,9 +43,10 @@ def affine(x: Tensor, low: Tensor, high: Tensor, bits: int) -> Codes:
     low, high = low.detach().clamp(max=0), high.detach().clamp(min=0)
     width = torch.where(high > low, high - low, 1)
     zero_point = (-low * levels / width).round().clamp(0, levels)
-    exact = wide(x).clamp(low, high) * levels / width
+    exact = wide(x) * levels / width
     values = (exact.round() + zero_point).clamp(0, levels)
-    return Codes(straight_through(exact, values), width / levels, zero_point)
+    within = wide(x).clamp(low, high) * levels / width
+    return Codes(straight_through(within, values), width / levels, zero_point)
 
 
 def straight_through(x: Tensor, quantized: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from autoprune.compression.core.config_list import Layer, Target
 from autoprune.compression.core.errors import CompressionError
-from autoprune.compression.torch.layers import uncalled
+from autoprune.compression.torch.layers import types_of, uncalled
 from autoprune.compression.torch.quantizers._settings import kinds_of
 from autoprune.errors import Problem
 
@@ -50,7 +50,7 @@ def layers_of(model: nn.Module) -> list[Layer]:
         works = not isinstance(module, _WITHOUT_A_TENSOR) and id(module) not in never_called
         default = works and weight is not None and isinstance(module, _DEFAULT_TYPES)
         if name:
-            found.append(Layer(name, _types(module), default, id(module) if works else None))
+            found.append(Layer(name, types_of(module), default, id(module) if works else None))
     return found
 
 
@@ -78,8 +78,3 @@ def missing(target: Target, module: nn.Module) -> list[Problem]:
     if kinds == ("input",) and isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return [Problem(entry.where, given, "a layer whose input is floating point")]
     return []
-
-
-def _types(module: nn.Module) -> tuple[str, ...]:
-    bases = type(module).__mro__
-    return tuple(base.__name__ for base in bases if issubclass(base, nn.Module) and base is not nn.Module)
