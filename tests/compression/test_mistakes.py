@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from autoprune.compression.torch import (
     SensitivityPruner,
     SparsePruner,
     achieved_sparsity,
+    masking,
     report,
     unwrap,
 )
@@ -202,3 +204,71 @@ def test_a_failure_midway_leaves_nothing_masked() -> None:
         LevelPruner(model, HALF).compress()
     assert torch.equal(model[0].get_parameter("weight"), before["0.weight"])
     assert "_autoprune_masks" not in vars(model[0])
+
+
+def test_slim_with_half_of_what_training_needs(net: nn.Module) -> None:
+    entry = [{"sparsity": 0.5, "op_types": ["BatchNorm2d"]}]
+    with pytest.raises(UsageError, match="given no data"):
+        library.SlimPruner(net, entry, optimizer=sgd(net), loss=nn.functional.cross_entropy)
+    with pytest.raises(UsageError, match="given no data"):
+        library.SlimPruner(net, entry, None, sgd(net), nn.functional.cross_entropy)
+
+
+def test_keywords_yield_with_what_belongs_to_them(net: nn.Module) -> None:
+    entries: list[dict[str, Any]] = [{"op_names": ["conv1"], "sparsity": 0.5}, {"op_names": ["fc"]}]
+    _, masks = LevelPruner(net, entries, total_sparsity=0.75, max_sparsity_per_layer=0.9).compress()
+    assert {name: float(layer["weight"].float().mean()) for name, layer in masks.items()} == {"conv1": 0.5, "fc": 0.25}
+    unwrap(net)
+    entries = [{"op_names": ["conv1"]}, {"op_names": ["fc"], "granularity": "2:4"}]
+    _, masks = LevelPruner(net, entries, sparsity=0.75).compress()
+    assert {name: float(layer["weight"].float().mean()) for name, layer in masks.items()} == {"conv1": 0.25, "fc": 0.5}
+
+
+def test_a_shared_weight_that_is_replaced_in_one_place_stays_masked_in_the_other() -> None:
+    model = nn.Sequential(nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False))
+    model[1].weight = model[0].weight
+    first, second = LevelPruner(model, HALF), LevelPruner(model, [{"sparsity": 0.75}])
+    first.compress()
+    second.compress()
+    model[0].weight = nn.Parameter(torch.ones(3, 6))
+    first.unwrap()
+    optimizer = sgd(model)
+    model[1](torch.ones(2, 6)).sum().backward()
+    optimizer.step()
+    assert int((model[1].weight == 0).sum()) == 27
+
+
+def test_a_failure_midway_with_parameters_that_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(*(nn.BatchNorm1d(4) for _ in range(3)))
+    model[1].bias = model[0].bias
+    original, calls = masking.Masked.set_vote, iter(range(99))
+
+    def failing(self: Any, owner: str, vote: Any) -> None:
+        if next(calls) == 4:
+            raise RuntimeError("out of memory")
+        original(self, owner, vote)
+
+    monkeypatch.setattr(masking.Masked, "set_vote", failing)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        library.SlimPruner(model, [{"total_sparsity": 0.5, "op_types": ["BatchNorm1d"]}]).compress()
+    assert list(masking.all_masked(model)) == []
+
+
+def test_a_copy_made_while_a_quantized_model_runs_is_whole() -> None:
+    copies: list[nn.Module] = []
+
+    class Copying(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            copies.append(copy.deepcopy(self))
+            return super().forward(x)
+
+    model = nn.Sequential(Copying(4, 4))
+    NaiveQuantizer(model, quant_bits=4).compress()
+    with torch.no_grad():
+        model(torch.ones(1, 4))
+        taken = copies.pop(0)
+        expected = model(torch.ones(1, 4))
+        assert torch.equal(nn.Linear.forward(taken, torch.ones(1, 4)), expected)  # type: ignore[arg-type]
+        taken.__class__ = nn.Linear
+        assert torch.equal(taken(torch.ones(1, 4)), expected)
+    assert isinstance(taken.weight, nn.Parameter)

@@ -327,6 +327,6 @@ def _check_name(where: str, name: str, layers: Sequence[Layer], prunes: bool, pr
 
 
 def _check_part(where: str, part: str, layers: Sequence[Layer], prunes: bool, problems: list[Problem]) -> None:
-    valid = [layer.name for layer in layers if layer.tensor is not None or not prunes]
+    valid = [layer.name for layer in layers if layer.tensor is not None or layer.obstacle or not prunes]
     if not any(part in name for name in valid):
         problems.append(Problem(where, repr(part), "a part of a layer's name", remedy=remedy(part, valid)))

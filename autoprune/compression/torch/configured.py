@@ -149,13 +149,17 @@ class Configured:
 
     def _filled(self, item: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """An entry with the keywords that hold for all, but for those in whose place it says something."""
-        said = {self._says(name) for name in item}
+        said = {self._says(name) for name in item} | self._implied(item)
         return {**{name: value for name, value in settings.items() if self._says(name) not in said}, **item}
 
     def _says(self, name: str) -> str:
         """What a key is about: all its spellings, and those of the key it stands in for, are about one thing."""
         key = next((key for key in self._keys() if name in key.names), None)
         return name if key is None else key.instead_of or key.name
+
+    def _implied(self, item: Mapping[str, Any]) -> set[str]:
+        """What an entry says without a key for it."""
+        return set()
 
     def _unknown(self, settings: Mapping[str, Any]) -> list[Problem]:
         """Keywords that are no keys of an entry."""

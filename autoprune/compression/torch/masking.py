@@ -215,29 +215,39 @@ def drop(model: nn.Module, owner: str | None, *, keep_zeros: bool) -> None:
     for module in list(model.modules()):
         site = _site(module)
         for name in list(site.masked) if site is not None else ():
-            _withdraw(module, name, owner, keep_zeros=keep_zeros)
+            if _is_gone(module, name):
+                _forget(module, name)
+                continue
+            held = attach(module, name)
+            for voter in [each for each in held.votes if owner in (each, None)]:
+                held.drop_vote(voter, keep_zeros=keep_zeros)
+    tidy(model)
 
 
 def tidy(model: nn.Module) -> None:
     """Let go of parameters that nobody masks."""
-    drop(model, "", keep_zeros=False)
+    for module in list(model.modules()):
+        site = _site(module)
+        for name, held in list(site.masked.items()) if site is not None else ():
+            if not held.votes:
+                held.release()
+                _forget(module, name)
 
 
-def _withdraw(module: nn.Module, name: str, owner: str | None, *, keep_zeros: bool) -> None:
+def _is_gone(module: nn.Module, name: str) -> bool:
+    """Whether the parameter that was masked can not be given anything back."""
+    site, parameter = _site(module), module._parameters.get(name)
+    assert site is not None
+    return parameter is None or parameter.is_meta or parameter.shape != site.masked[name].parameter.shape
+
+
+def _forget(module: nn.Module, name: str) -> None:
     site = _site(module)
     assert site is not None
-    held, parameter = site.masked[name], module._parameters.get(name)
-    gone = parameter is None or parameter.is_meta or parameter.shape != held.parameter.shape
-    if not gone:
-        held = _current(module, site, name)
-        for voter in [each for each in held.votes if owner in (each, None)]:
-            held.drop_vote(voter, keep_zeros=keep_zeros)
-    if gone or not held.votes:
-        held.release()
-        del site.masked[name]
-        if not site.masked:
-            site.hook.remove()
-            del module.__dict__[_ATTRIBUTE]
+    del site.masked[name]
+    if not site.masked:
+        site.hook.remove()
+        del module.__dict__[_ATTRIBUTE]
 
 
 def _current(module: nn.Module, site: _Site, name: str) -> Masked:

@@ -12,6 +12,7 @@ from typing import Any
 from autoprune.compression.core.errors import CompressionError, remedy
 from autoprune.compression.torch.pruners.base import Pruner
 from autoprune.compression.torch.quantizers.base import Quantizer
+from autoprune.errors import nearest
 from autoprune.registry import fold
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -46,11 +47,9 @@ def pruner(name: str) -> type[Pruner]:
     begun = {value for each, value in known.items() if name and each.startswith(_fold(name))}
     found = known.get(_fold(name)) or (next(iter(begun)) if len(begun) == 1 else None)
     if found is None:
-        nearest = remedy(_fold(name), known).replace("did you mean ", "")
-        close = known.get(nearest.rstrip("?"))
-        hint = (
-            f"did you mean {close.__name__}?" if close else ", ".join(value.__name__ for value in set(known.values()))
-        )
+        close = known.get(nearest(_fold(name), list(known)) or "")
+        every = ", ".join(sorted({value.__name__ for value in known.values()}))
+        hint = f"did you mean {close.__name__}?" if close else every
         raise CompressionError(f"given {name!r}; expected a pruner's name ({hint})")
     return found
 

@@ -226,6 +226,15 @@ class Pruner(Configured):
         fixed = fixed_sparsity(filled.get("granularity", self.granularity))
         return filled if fixed is None or spellings & set(filled) else {self.final_key: fixed, **filled}
 
+    def _implied(self, item: Mapping[str, Any]) -> set[str]:
+        """A pattern such as 2:4 says the sparsity; a sparsity for each layer, that no budget is shared."""
+        implied = {self.final_key} if fixed_sparsity(item.get("granularity")) is not None else set()
+        each = not allocation_of({}, self.allocation).shares and any(
+            name in key.names for key in self.keys if key.name == self.final_key for name in item
+        )
+        alone = each and "allocation" not in item and "mode" not in item
+        return implied | ({"max_sparsity_per_layer"} if alone else set())
+
     def _check(self, entry: Entry) -> list[Problem]:
         problems = super()._check(entry)
         if problems or self._masks_itself:
@@ -278,7 +287,7 @@ class Pruner(Configured):
                     before.append((held, held.votes.get(self._owner)))
                     held.set_vote(self._owner, Vote(keep, request, self.grows))
         except BaseException:
-            for held, vote in before:
+            for held, vote in reversed(before):
                 with suppress(RuntimeError):
                     held.put_back(self._owner, vote)
             masking.tidy(self.model)

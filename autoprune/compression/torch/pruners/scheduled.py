@@ -179,7 +179,7 @@ class ScheduledPruner:
         granularity = granularity_of(entry.settings, self.pruner.granularity)
         info = self.pruner.info(budget.targets[0])
         shape = filters_first(info.module, info.weight.detach()).shape
-        count = size if granularity.in_rows else granularity.count(tuple(shape))
+        count = size // max(shape[0], 1) if granularity.in_rows else granularity.count(tuple(shape))
         return Units(count, size // max(count, 1))
 
     def _try(self, task: Task) -> TaskRecord:

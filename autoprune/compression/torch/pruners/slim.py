@@ -47,7 +47,8 @@ class SlimPruner(DataDrivenPruner):
         **settings: Any,
     ) -> None:
         if training_epochs is None:
-            training_epochs = 0 if trainer is None and batches is None else 1
+            given = (trainer, optimizer, criterion, batches, loss)
+            training_epochs = 0 if all(part is None for part in given) else 1
         self.check_number("training_epochs", training_epochs, least=0)
         self.training_epochs = training_epochs
         super().__init__(

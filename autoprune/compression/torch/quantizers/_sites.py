@@ -40,6 +40,10 @@ class Site:
         ]
         layer.module.__dict__[_ATTRIBUTE] = self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: calls that are under way are not theirs."""
+        return {**vars(self), "calls": {}}
+
     def layer(self, module: nn.Module) -> LayerInfo:
         return LayerInfo(self.name, module, "weight", self.settings)
 
@@ -66,13 +70,13 @@ def all_sites(model: nn.Module, *, every_name: bool = False) -> Iterator[tuple[s
 def _before(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
     site: Site = module.__dict__[_ATTRIBUTE]
     layer = site.layer(module)
-    stand_ins: Mapping[str, Tensor] = {}
+    own = site.calls.setdefault(_thread(), [])
+    own.append({})
     if "input" in site.kinds:
         args, kwargs = _quantize_first(site.quantizer, layer, args, kwargs)
     if "weight" in site.kinds:
-        stand_ins = site.quantizer.stand_ins(layer, args, kwargs)
-    site.calls.setdefault(_thread(), []).append(stand_ins)
-    module.__dict__.update(stand_ins)
+        own[-1] = site.quantizer.stand_ins(layer, args, kwargs)
+        module.__dict__.update(own[-1])
     return args, kwargs
 
 
