@@ -146,7 +146,7 @@ def test_all_mistakes_of_sparse_training_at_once(net: nn.Module) -> None:
 def test_names_of_other_libraries() -> None:
     for name, said in {
         "LinearPruner": "ScheduledPruner",
-        "ModelSpeedup": "none here yet",
+        "ModelSpeedup": "speedup",
         "LevlPruner": "LevelPruner",
     }.items():
         with pytest.raises(AttributeError, match=said):

@@ -6,6 +6,7 @@ adds one.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from autoprune.compression.reporting import report as report
@@ -26,6 +27,14 @@ from autoprune.compression.torch.sparse_learning import LinearDecay as LinearDec
 from autoprune.compression.torch.sparse_learning import Masking as Masking
 
 if TYPE_CHECKING:  # for editors and type checkers; what is not named here is found all the same
+    from autoprune.compression.torch.compact.compaction import Compaction as Compaction
+    from autoprune.compression.torch.compact.files import load_compact as load_compact
+    from autoprune.compression.torch.compact.files import save_compact as save_compact
+    from autoprune.compression.torch.compact.speedup import compaction as compaction
+    from autoprune.compression.torch.compact.speedup import complete_masks as complete_masks
+    from autoprune.compression.torch.compact.speedup import speedup as speedup
+    from autoprune.compression.torch.exporting import export_onnx as export_onnx
+    from autoprune.compression.torch.exporting import export_program as export_program
     from autoprune.compression.torch.pruners.activation_apoz import ActivationAPoZRankPruner as ActivationAPoZRankPruner
     from autoprune.compression.torch.pruners.activation_mean import ActivationMeanRankPruner as ActivationMeanRankPruner
     from autoprune.compression.torch.pruners.admm import ADMMPruner as ADMMPruner
@@ -47,6 +56,10 @@ if TYPE_CHECKING:  # for editors and type checkers; what is not named here is fo
     from autoprune.compression.torch.quantizers.dorefa import DoReFaQuantizer as DoReFaQuantizer
     from autoprune.compression.torch.quantizers.naive import NaiveQuantizer as NaiveQuantizer
     from autoprune.compression.torch.quantizers.qat import QATQuantizer as QATQuantizer
+    from autoprune.compression.torch.recalibrating import recalibrate_batchnorm as recalibrate_batchnorm
+    from autoprune.compression.torch.sparse_kernels import SparseReport as SparseReport
+    from autoprune.compression.torch.sparse_kernels import sparse_report as sparse_report
+    from autoprune.compression.torch.sparse_kernels import to_sparse as to_sparse
 
     ActivationAPoZRankFilterPruner = ActivationAPoZRankPruner
     ActivationMeanRankFilterPruner = ActivationMeanRankPruner
@@ -61,14 +74,32 @@ _HERE = (
     "ScheduledPruner", "achieved_sparsity", "layer_sizes", "load_masks", "report", "unwrap",
 )  # fmt: skip
 
+_LATER = {
+    "Compaction": "compact.compaction",
+    "SparseReport": "sparse_kernels",
+    "compaction": "compact.speedup",
+    "complete_masks": "compact.speedup",
+    "export_onnx": "exporting",
+    "export_program": "exporting",
+    "load_compact": "compact.files",
+    "recalibrate_batchnorm": "recalibrating",
+    "save_compact": "compact.files",
+    "sparse_report": "sparse_kernels",
+    "speedup": "compact.speedup",
+    "to_sparse": "sparse_kernels",
+}
+"""What imports more than pruning needs."""
+
 
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return __dir__()
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no {name!r}")
     return _names.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*_HERE, *_names.algorithms(), *_names.outside()})
+    return sorted({*_HERE, *_LATER, *_names.algorithms(), *_names.outside()})

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import torch
@@ -180,12 +181,13 @@ class _Loop:
     batches: Iterable[Any]
     loss: Loss | None
     where: str
+    limit: int | None = None
     read: int = 0
 
-    def __call__(self, model: nn.Module, optimizer: Optimizer, _: object) -> None:
+    def __call__(self, model: nn.Module, optimizer: Any, _: object) -> None:
         device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), None)
         before = self.read
-        for batch in self.batches:
+        for batch in islice(self.batches, self.limit):
             inputs, target = self._split(batch)
             self.read += 1
             with torch.set_grad_enabled(self.loss is not None):
@@ -253,6 +255,14 @@ def _takes_three(function: object) -> bool:
     except (TypeError, ValueError) as error:
         return isinstance(error, ValueError)
     return True
+
+
+def run(model: nn.Module, batches: Iterable[Any], *, limit: int | None, where: str) -> None:
+    """Call the model with the inputs of each batch, or of so many; what that changes in the model stays changed."""
+    if (given := _wrong(None, None, None, batches, None, "outputs")) is not None:
+        raise CompressionError(f"{where}: {given}")
+    loop = _Loop(batches, None, where, limit)
+    loop(model, None, None)
 
 
 def call(model: nn.Module, inputs: Any) -> Any:

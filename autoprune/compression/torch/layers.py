@@ -30,7 +30,7 @@ DEFAULT_TYPES: Types = (
     nn.EmbeddingBag,
 )
 BATCH_NORMS: Types = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_COMPILED = "_orig_mod"
+COMPILED = "_orig_mod"
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -56,13 +56,13 @@ class LayerInfo:
 def layer_info(model: nn.Module, target: Target) -> LayerInfo:
     """A layer that was selected, as formulas get it."""
     module = model.get_submodule(target.layer.name)
-    module = module._modules.get(_COMPILED) or module
+    module = module._modules.get(COMPILED) or module
     return LayerInfo(target.layer.name, module, target.layer.parameter, target.entry.settings)
 
 
 def original(name: str) -> str:
     """The name that a layer had before torch.compile wrapped the model, or a part of it."""
-    return ".".join(part for part in name.split(".") if part != _COMPILED)
+    return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 def filters_first(module: nn.Module, values: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
     default = tuple(kind for kind in DEFAULT_TYPES if kind in supported) or supported or DEFAULT_TYPES
     found = []
     for path, module in model.named_modules(remove_duplicate=False):
-        if _COMPILED in module._modules:
+        if COMPILED in module._modules:
             continue
         name = original(path)
         weights = prunable(module) if not supported or isinstance(module, supported) else []
@@ -108,7 +108,7 @@ def layers_of(model: nn.Module, supported: Types = ()) -> list[Layer]:
                 )
             found.append(_layer(name, module, weight, default))
         if name and not weights:
-            obstacle = _obstacle(module)
+            obstacle = obstacle_of(module)
             stands_in = bool(obstacle) and isinstance(module, default)
             found.append(Layer(name, types_of(module), stands_in, tensor=None, obstacle=obstacle))
     return found
@@ -119,7 +119,7 @@ def uncalled(model: nn.Module) -> set[int]:
     return {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
 
 
-def _obstacle(module: nn.Module) -> str:
+def obstacle_of(module: nn.Module) -> str:
     """What stands in the place of a weight, if anything does."""
     if parametrize.is_parametrized(module, "weight"):
         return "whose weight is parametrized (remove_parametrizations gives it back)"

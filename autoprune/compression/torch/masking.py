@@ -180,6 +180,20 @@ def _site(module: nn.Module) -> _Site | None:
     return site
 
 
+def sites(model: nn.Module) -> Iterator[object]:
+    """What holds the masks of each module: for a copy that is to have none."""
+    return (site for module in model.modules() if (site := _site(module)) is not None)
+
+
+def forget(model: nn.Module) -> None:
+    """Let go of every mask of a copy, giving nothing back."""
+    for module in model.modules():
+        module.__dict__.pop(_ATTRIBUTE, None)
+        hooks = module._load_state_dict_post_hooks
+        for number in [number for number, hook in hooks.items() if hook is _after_load]:
+            del hooks[number]
+
+
 def find(module: nn.Module, name: str) -> Masked | None:
     """What masks the parameter `name` of this very module, if anything."""
     site = _site(module)

@@ -62,7 +62,7 @@ _ELSEWHERE = {
     "LinearPruner": "ScheduledPruner(pruner, 'linear') is what it does",
     "SimulatedAnnealingPruner": "ScheduledPruner(pruner, 'simulated_annealing') is what it does",
     "apply_compression_results": "load_masks is what it does",
-    "ModelSpeedup": "there is none here yet",
+    "ModelSpeedup": "speedup(model, masks, example_input) is what it does",
     "AutoCompressPruner": "there is none here: ADMMPruner and ScheduledPruner are its parts",
     "AMCPruner": "there is none here: `autoprune run` searches sparsities",
     "NetAdaptPruner": "there is none here: `autoprune run` searches sparsities",

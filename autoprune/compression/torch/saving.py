@@ -65,7 +65,7 @@ def export(model: nn.Module, path: str | Path) -> Exported:
     carried = named_masks.carried(model)
     written = Exported(weights, weights.with_suffix(f".masks{SUFFIX}"), report(model))
     masks = {f"{each.layer}.{each.parameter}".lstrip("."): each.keep for each in carried}
-    write({weights: _storable(model.state_dict()), written.masks: _storable(masks)}, _metadata(written.report))
+    write({weights: storable(model.state_dict()), written.masks: storable(masks)}, _metadata(written.report))
     return written
 
 
@@ -87,11 +87,11 @@ def load_masks(model: nn.Module, masks: NamedTensors | str | Path) -> dict[str, 
     return loaded
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, called: str = "export") -> None:
     if path.suffix != SUFFIX:
-        raise CompressionError(f"export: given {str(path)!r}; expected a name that ends in {SUFFIX}")
+        raise CompressionError(f"{called}: given {str(path)!r}; expected a name that ends in {SUFFIX}")
     if not path.parent.is_dir():
-        raise CompressionError(f"export: given {str(path)!r}; expected a folder that exists (create {path.parent})")
+        raise CompressionError(f"{called}: given {str(path)!r}; expected a folder that exists (create {path.parent})")
 
 
 def _metadata(made: Report) -> dict[str, str]:
@@ -104,7 +104,7 @@ def _metadata(made: Report) -> dict[str, str]:
     }
 
 
-def _storable(state: Mapping[str, object]) -> dict[str, Tensor]:
+def storable(state: Mapping[str, object], called: str = "export") -> dict[str, Tensor]:
     """Tensors that the format can hold: on the CPU, in one piece, and a memory of its own for each."""
     tensors: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -113,7 +113,9 @@ def _storable(state: Mapping[str, object]) -> dict[str, Tensor]:
             given = (
                 f"{value.dtype}, {value.layout}, {value.device}" if isinstance(value, Tensor) else type(value).__name__
             )
-            raise CompressionError(f"export: given {given} under {name!r}; expected a dense tensor with plain numbers")
+            raise CompressionError(
+                f"{called}: given {given} under {name!r}; expected a dense tensor with plain numbers"
+            )
         plain = value.detach().cpu().contiguous()
         pointer = plain.untyped_storage().data_ptr()
         tensors[original(name)] = plain.clone() if pointer in seen else plain
@@ -126,7 +128,7 @@ def _can_be_stored(value: Tensor) -> bool:
     return numbers and value.layout == torch.strided and not value.is_meta
 
 
-def write(files: Mapping[Path, dict[str, Tensor]], metadata: dict[str, str]) -> None:
+def write(files: Mapping[Path, dict[str, Tensor]], metadata: dict[str, str], called: str = "export") -> None:
     """All of these files of one folder, or none: each is whole before the first takes its place."""
     folder = next(iter(files)).parent
     try:
@@ -137,7 +139,7 @@ def write(files: Mapping[Path, dict[str, Tensor]], metadata: dict[str, str]) -> 
                 (Path(drafts) / path.name).replace(path)
     except (OSError, SafetensorError) as error:
         names = " and ".join(str(path) for path in files)
-        raise CompressionError(f"export: given {names}; expected files that can be written ({error})") from None
+        raise CompressionError(f"{called}: given {names}; expected files that can be written ({error})") from None
 
 
 def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

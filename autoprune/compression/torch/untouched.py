@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+_DYNAMO = "torch._dynamo"
+"""Loaded where anything has been compiled; it takes long to load."""
 
 
 class Saved:
@@ -98,6 +102,36 @@ def random_state_kept() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """While inside, models run as they are written: what torch.compile wrapped, and attention without its fast path."""
+    stance: Any = torch.compiler.set_stance
+    compiled = cast(AbstractContextManager[object], stance("force_eager")) if _DYNAMO in sys.modules else nullcontext()
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with compiled:
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """What a forward leaves on its modules is as it was: buffers and their values, modes, and every attribute."""
+    owners = [(own, dict(own)) for module in model.modules() for own in (vars(module), vars(module)["_buffers"])]
+    values = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.inference_mode(False), torch.no_grad():
+            for own, before in owners:
+                own.clear()
+                own.update(before)
+            for buffer, value in values:
+                buffer.copy_(value)
 
 
 @contextmanager

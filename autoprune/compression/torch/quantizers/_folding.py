@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from autoprune.compression.torch.feeding import call
+from autoprune.compression.torch.nested import tensors
 from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.quantizers._layers import master, own_parameter
 
@@ -58,7 +59,7 @@ def pairs(model: nn.Module, layers: Mapping[str, nn.Module], dummy_input: Any) -
                 hooks.callback(module.register_forward_hook(watch.after_norm, always_call=True).remove)
         with watch:
             output = call(model, dummy_input)
-    watch.used.update(id(tensor) for tensor in _tensors(output))
+    watch.used.update(id(tensor) for tensor in tensors(output))
     norms = watch.pairs()
     return {name: norms[module] for name, module in layers.items() if module in norms}
 
@@ -77,8 +78,8 @@ class _Watch(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not self.inside_norm and any(True for _ in _tensors(result)):
-            self.used.update(id(tensor) for tensor in _tensors((args, kwargs)))
+        if not self.inside_norm and any(True for _ in tensors(result)):
+            self.used.update(id(tensor) for tensor in tensors((args, kwargs)))
         return result
 
     def after_layer(self, module: nn.Module, _args: Any, output: Tensor) -> None:
@@ -138,14 +139,3 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
             buffer.copy_(before)
         for module, mode in modes:
             module.training = mode
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
