@@ -7,7 +7,6 @@ them. Masks of a rising schedule nest for that reason, whatever the weights have
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +22,12 @@ from autoprune.compression.core.config_list import Target
 from autoprune.compression.core.errors import CompressionError, shown
 from autoprune.compression.core.formulas import pruned_count
 from autoprune.compression.core.selection import Array, Mask, NotANumber, Source, Values, smallest, whole
+from autoprune.compression.torch.coupling import Coupling, rounded_count
 from autoprune.compression.torch.granularities.base import Granularity
 from autoprune.compression.torch.granularities.element import Element
 from autoprune.compression.torch.layers import LayerInfo, as_stored, filters_first
 from autoprune.compression.torch.masking import Masked
+from autoprune.compression.torch.voting import chosen
 
 Score: TypeAlias = Callable[[LayerInfo, Tensor], Tensor]
 Rows: TypeAlias = NDArray[Any]
@@ -41,7 +42,7 @@ def elementwise(score: ScoreMethod) -> ScoreMethod:
 
 @dataclass(frozen=True)
 class Budget:
-    """Layers and the sparsity they have to reach: each by itself, or together where the allocation ranks or couples.
+    """Layers and the sparsity they have to reach: each by itself, or together where they are ranked or coupled.
 
     `target` is where the schedule ends, if there is one.
     """
@@ -50,6 +51,7 @@ class Budget:
     sparsity: float
     target: float
     allocation: Allocation
+    coupling: Coupling | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Candidate:
         self.shape = tuple(self._ordered(self._weight).shape)
         self.size = self._weight.numel()
         self.count = self.granularity.count(self.shape)
-        self.mine = self._marks(None if held is None else held.vote(owner))
+        self.mine = self._marks(None if held is None else chosen(held, owner))
         pruned = self._marks(None if held is None else held.kept())
         self.others = None if pruned is None else pruned if self.mine is None else pruned & ~self.mine
 
@@ -199,40 +201,42 @@ class _Stretches:
         return _numpy(scores)
 
 
-def choose(pool: Sequence[Candidate], sparsity: float, limits: Sequence[int] | None = None) -> list[Mask]:
-    """What to prune of the layers of a budget: units of a single layer, or weights where layers share one."""
+def choose(
+    pool: Sequence[Candidate], sparsity: float, limits: Sequence[int] | None = None, multiple: int = 1
+) -> list[Mask]:
+    """What to prune of the layers of a budget: units of a single layer, or weights where layers share one.
+
+    Where filters are pruned, what stays of a single layer may have to be a `multiple`.
+    """
     if limits is not None:
         return _pooled(pool, pruned_count(sum(candidate.size for candidate in pool), sparsity), limits)
-    return [_alone(candidate, sparsity) for candidate in pool]
+    return [_alone(candidate, sparsity, multiple) for candidate in pool]
 
 
-def choose_coupled(pool: Sequence[Candidate], sparsity: float) -> list[Mask]:
-    """The same units of every layer of a group: their scores summed, and as many in each group of a convolution."""
-    ranked = [candidate.ranked() for candidate in pool]
-    tiers = np.max([tiers for tiers, _ in ranked], axis=0)
-    scores = np.sum([scores for _, scores in ranked], axis=0)
-    groups = math.lcm(*(_groups(candidate) for candidate in pool))
-    marked = _lowest_in_rows(tiers.reshape(groups, -1), scores.reshape(groups, -1), sparsity)
-    return [marked.reshape(-1).copy() for _ in pool]
+def choose_coupled(pool: Sequence[Candidate], coupling: Coupling, sparsity: float, multiple: int = 1) -> list[Mask]:
+    """Whole atoms of coupled layers: those of the lowest score, which is the sum over all filters of an atom."""
+    tiers, scores = np.zeros(coupling.count, dtype=np.int8), np.zeros(coupling.count)
+    for candidate, atoms in zip(pool, coupling.atoms, strict=True):
+        own_tiers, own_scores = candidate.ranked()
+        np.maximum.at(tiers, atoms, own_tiers)
+        np.add.at(scores, atoms, own_scores)
+    pruned = np.zeros(coupling.count, dtype=np.bool_)
+    for rows in coupling.rows:
+        pruned[rows] = _lowest_in_rows(tiers[rows], scores[rows], coupling.going(rows, sparsity, multiple))
+    return [pruned[atoms] for atoms in coupling.atoms]
 
 
-def _groups(candidate: Candidate) -> int:
-    """The groups of a convolution; a depthwise one follows its input, filter by filter, and has none of its own."""
-    groups = int(getattr(candidate.info.module, "groups", 1))
-    return groups if groups < candidate.count else 1
-
-
-def _alone(candidate: Candidate, sparsity: float) -> Mask:
+def _alone(candidate: Candidate, sparsity: float, multiple: int) -> Mask:
     granularity, shape = candidate.granularity, candidate.shape
     if not granularity.in_rows or candidate.count == 0:
-        return _select([candidate], pruned_count(candidate.count, sparsity))[0]
+        return _select([candidate], rounded_count(candidate.count, sparsity, multiple))[0]
     tiers, scores = candidate.ranked()
-    marked = _lowest_in_rows(granularity.rows(tiers, shape, -1), granularity.rows(scores, shape, 0), sparsity)
+    tiers, scores = granularity.rows(tiers, shape, -1), granularity.rows(scores, shape, 0)
+    marked = _lowest_in_rows(tiers, scores, pruned_count(scores.shape[1], sparsity))
     return granularity.from_rows(marked, shape).copy()
 
 
-def _lowest_in_rows(tiers: Rows, scores: Rows, sparsity: float) -> Mask:
-    k = pruned_count(scores.shape[1], sparsity)
+def _lowest_in_rows(tiers: Rows, scores: Rows, k: int) -> Mask:
     order = np.lexsort((scores, tiers), axis=1)
     marked = np.zeros(scores.shape, dtype=np.bool_)
     np.put_along_axis(marked, order[:, :k], True, axis=1)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+from torch import nn
 
 from autoprune.compression.core import allocations
 from autoprune.compression.core.allocations.base import Allocation
-from autoprune.compression.core.config_list import Key, Target, sparsity_key
+from autoprune.compression.core.config_list import Key, Target, integer_key, sparsity_key
 from autoprune.compression.core.errors import remedy
 from autoprune.compression.core.formulas import pruned_count
 from autoprune.compression.torch import granularities
 from autoprune.compression.torch.choosing import Budget
+from autoprune.compression.torch.coupling import Coupling, Tracing, filter_count, same_filters
 from autoprune.compression.torch.granularities.base import Granularity
+from autoprune.compression.torch.layers import LayerInfo, layer_info
 from autoprune.errors import Problem
 
 COMPONENT_KEYS: tuple[Key, ...] = (
@@ -24,6 +30,7 @@ COMPONENT_KEYS: tuple[Key, ...] = (
         spellings=("mode",),
     ).optional(),
     sparsity_key("max_sparsity_per_layer").optional(),
+    integer_key("round_to", least=1).optional(),
 )
 
 
@@ -45,10 +52,11 @@ def fixed_sparsity(granularity: object) -> float | None:
 
 
 def component_problems(
-    where: str, target: float, granularity: Granularity, allocation: Allocation, cap: float | None
+    where: str, target: float, granularity: Granularity, allocation: Allocation, settings: Mapping[str, Any]
 ) -> list[Problem]:
     """What does not go together in one entry."""
     problems = []
+    cap = settings.get("max_sparsity_per_layer")
     fixed = granularity.sparsity()
     if fixed is not None and pruned_count(10**6, target) != pruned_count(10**6, fixed):
         problems.append(
@@ -62,6 +70,11 @@ def component_problems(
         problems.append(Problem(where, given, "uniform or erk: every row of a layer loses the same number"))
     if allocation.couples and granularity.name != "filter":
         problems.append(Problem(where, f"{granularity.name} with {allocation.name}", "the granularity filter"))
+    if "round_to" in settings and granularity.name != "filter":
+        problems.append(Problem(where, f"{granularity.name} with round_to", "the granularity filter"))
+    elif "round_to" in settings and allocation.ranks:
+        given = f"the allocation {allocation.name} with round_to"
+        problems.append(Problem(where, given, "uniform, erk or dependency_aware: a ranking says how many of each go"))
     if cap is not None and not allocation.shares:
         problems.append(
             Problem(where, "max_sparsity_per_layer alone", "total_sparsity beside it, which it caps, or an allocation")
@@ -83,15 +96,18 @@ def budgets_of(
     ]
 
 
-def coupled(
-    budgets: Sequence[Budget], groups: Sequence[Sequence[str]], filters: Mapping[str, int]
+def coupled_as_said(
+    budgets: Sequence[Budget], groups: Sequence[Sequence[str]], infos: Mapping[str, LayerInfo]
 ) -> tuple[list[Budget], list[Problem]]:
     """The budgets of the layers of each group made one."""
     problems: list[Problem] = []
     by_name = {budget.targets[0].layer.name: budget for budget in budgets if budget.allocation.couples}
     if by_name and not groups:
         where = next(iter(by_name.values())).targets[0].entry.where
-        expected = "groups=[[...], ...]: the names of layers that lose the same filters"
+        expected = (
+            "dummy_input=..., an input of the model from which groups are found, or groups=[[...], ...], the names of "
+            "layers that lose the same filters"
+        )
         return list(budgets), [Problem(where, "the allocation dependency_aware without groups", expected)]
     taken: dict[str, Budget] = {}
     for number, group in enumerate(groups):
@@ -105,20 +121,58 @@ def coupled(
                     Problem(where, repr(name), "a layer that this pruner prunes by dependency", remedy=valid)
                 )
         own = [by_name[name] for name in group if name in by_name and name not in taken]
-        if len({budget.sparsity for budget in own}) > 1:
-            problems.append(Problem(where, "layers of different sparsities", "one sparsity: they are pruned together"))
-        if len(numbers := list(dict.fromkeys(filters[budget.targets[0].layer.name] for budget in own))) > 1:
-            given = f"layers of {' and '.join(map(str, numbers))} filters"
+        counts = list(dict.fromkeys(filter_count(infos[budget.targets[0].layer.name]) for budget in own))
+        if len(counts) > 1:
+            given = f"layers of {' and '.join(map(str, counts))} filters"
             problems.append(Problem(where, given, "as many in each: they are pruned together"))
-        if own:
-            merged = Budget([each.targets[0] for each in own], own[0].sparsity, own[0].target, own[0].allocation)
-            taken |= dict.fromkeys(group, merged)
-    result: list[Budget] = []
-    for budget in budgets:
-        whole = taken.get(budget.targets[0].layer.name, budget)
-        if not any(whole is each for each in result):
-            result.append(whole)
-    return result, problems
+        problems += _differing(own, where)
+        if own and not problems:
+            taken |= dict.fromkeys(
+                group, _merged(own, same_filters([infos[budget.targets[0].layer.name] for budget in own]))
+            )
+        taken |= {name: by_name[name] for name in group if name in by_name and name not in taken}
+    return _each_once(budgets, lambda budget: taken.get(budget.targets[0].layer.name, budget)), problems
+
+
+def coupled_as_traced(
+    budgets: Sequence[Budget], model: nn.Module, tracing: Tracing
+) -> tuple[list[Budget], list[Problem]]:
+    """The budgets of layers that share channels made one."""
+    problems: list[Problem] = []
+    single = [budget for budget in budgets if budget.allocation.couples]
+    found = tracing.couplings(model, [layer_info(model, budget.targets[0]) for budget in single]) if single else []
+    merged: dict[int, Budget] = {}
+    for places, coupling in found:
+        own = [single[place] for place in places]
+        problems += _differing(own, own[0].targets[0].entry.where)
+        merged |= dict.fromkeys(map(id, own), _merged(own, coupling))
+    return _each_once(budgets, lambda budget: merged.get(id(budget), budget)), problems
+
+
+def _merged(own: Sequence[Budget], coupling: Coupling) -> Budget:
+    return replace(own[0], targets=[target for budget in own for target in budget.targets], coupling=coupling)
+
+
+def _differing(own: Sequence[Budget], where: str) -> list[Problem]:
+    """Layers that go together need one sparsity, now and at the end."""
+    if len({(budget.sparsity, budget.target) for budget in own}) <= 1:
+        return []
+    layers = ", ".join(f"{budget.targets[0].layer.name!r} ({_asked(budget)})" for budget in own)
+    return [Problem(where, f"layers of different sparsities, {layers}", "one sparsity: they are pruned together")]
+
+
+def _asked(budget: Budget) -> str:
+    now = "" if budget.sparsity == budget.target else f"{budget.sparsity:.4g} of "
+    return f"{now}{budget.target:.4g}"
+
+
+def _each_once(budgets: Sequence[Budget], whole: Callable[[Budget], Budget]) -> list[Budget]:
+    return list({id(made): made for made in map(whole, budgets)}.values())
+
+
+def multiple_of(targets: Sequence[Target]) -> int:
+    """Of what the number of filters that stay is a multiple in all these layers."""
+    return math.lcm(*(target.entry.settings.get("round_to", 1) for target in targets))
 
 
 def limits_of(targets: Sequence[Target]) -> list[int]:

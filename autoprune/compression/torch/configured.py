@@ -27,6 +27,7 @@ class Configured:
 
     keys: ClassVar[tuple[Key, ...]] = ()
     aliases: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
 
     _model: nn.Module | None = None
     _entries: Sequence[Entry] | None = None
@@ -163,7 +164,7 @@ class Configured:
 
     def _unknown(self, settings: Mapping[str, Any]) -> list[Problem]:
         """Keywords that are no keys of an entry."""
-        known = [name for key in self._keys() for name in key.names]
+        known = [*self.options, *(name for key in self._keys() for name in key.names)]
         return [
             Problem(f"{self._called}.{name}", f"the keyword {name!r}", "one it knows", remedy=remedy(name, known))
             for name in settings

@@ -49,6 +49,7 @@ class Snapshot:
     def restore(self) -> None:
         """Everything goes back, the masks too."""
         self._go_back(masks=True)
+        masking.tidy(self._model)
 
     @torch.no_grad()
     def _go_back(self, *, masks: bool) -> None:

@@ -45,10 +45,9 @@ class DataDrivenPruner(Pruner):
         *,
         batches: Iterable[Any] | None = None,
         loss: Loss | None = None,
-        groups: Sequence[Sequence[str]] = (),
         **settings: Any,
     ) -> None:
-        super().__init__(model, config_list, groups=groups, **settings)
+        super().__init__(model, config_list, **settings)
         if training_batches is not None:
             self.check_number("training_batches", training_batches, least=1)
         self.training_batches = training_batches

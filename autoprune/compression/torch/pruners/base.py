@@ -11,8 +11,8 @@ from __future__ import annotations
 import operator
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -22,7 +22,7 @@ from autoprune.compression.core.allocations.base import Allocation
 from autoprune.compression.core.allocations.uniform import Uniform
 from autoprune.compression.core.config_list import Entry, Key, Layer, Target, sparsity_key
 from autoprune.compression.core.errors import CompressionError, shown
-from autoprune.compression.torch import masking, saving
+from autoprune.compression.torch import masking, saving, voting
 from autoprune.compression.torch.choosing import Budget, Candidate, Formula, choose, choose_coupled
 from autoprune.compression.torch.components import (
     COMPONENT_KEYS,
@@ -30,23 +30,18 @@ from autoprune.compression.torch.components import (
     budget_problems,
     budgets_of,
     component_problems,
-    coupled,
+    coupled_as_said,
+    coupled_as_traced,
     fixed_sparsity,
     granularity_of,
     limits_of,
+    multiple_of,
 )
 from autoprune.compression.torch.configured import ConfigList, Configured
+from autoprune.compression.torch.coupling import Tracing
 from autoprune.compression.torch.granularities.base import Granularity
-from autoprune.compression.torch.layers import (
-    LayerInfo,
-    Types,
-    companions,
-    filters_first,
-    holders,
-    layer_info,
-    layers_of,
-)
-from autoprune.compression.torch.masking import Masked, Request, Vote
+from autoprune.compression.torch.layers import LayerInfo, Types, companions, layer_info, layers_of, original
+from autoprune.compression.torch.masking import Request, Vote
 from autoprune.compression.torch.precision import wide
 from autoprune.compression.torch.saving import Exported
 from autoprune.errors import Problem
@@ -64,12 +59,16 @@ class Pruner(Configured):
     beside a config_list hold for every entry that does not say otherwise. A config_list may be the path of a file;
     a pruner that has a model alone waits for `load_configure`. Building a pruner checks everything and leaves the
     model alone; `compress()` masks it.
+
+    With a `dummy_input` (a tensor, a tuple of arguments, a dict of keyword arguments) the model is traced once, and
+    masks extend to all that goes with a channel: its bias, its norm, and what reads it.
     """
 
     keys: ClassVar[tuple[Key, ...]] = (
         sparsity_key("sparsity", spellings=("sparsity_per_layer",)),
         sparsity_key("total_sparsity", instead_of="sparsity"),
     )
+    options: ClassVar[tuple[str, ...]] = ("dummy_input", "dependency_aware", "groups")
     final_key: ClassVar[str] = "sparsity"
     granularity: str = "element"
     allocation: str = "uniform"
@@ -78,6 +77,7 @@ class Pruner(Configured):
 
     _targets: Sequence[Target] = ()
     _groups: Sequence[Sequence[str]] = ()
+    _tracing: Tracing | None = None
     _epoch: int = 0
 
     def __init__(
@@ -86,11 +86,19 @@ class Pruner(Configured):
         config_list: ConfigList | None = None,
         *misplaced: Any,
         groups: Sequence[Sequence[str]] = (),
+        dummy_input: Any = None,
+        dependency_aware: bool = False,
         **settings: Any,
     ) -> None:
-        self._groups = groups
         if not isinstance(groups, list | tuple) or not all(isinstance(group, list | tuple) for group in groups):
             raise CompressionError(f"{self._called}.groups: given {shown(groups)}; expected a list of lists of names")
+        if not isinstance(dependency_aware, bool):
+            raise CompressionError(
+                f"{self._called}.dependency_aware: given {dependency_aware!r}; expected true or false"
+            )
+        self._groups = groups
+        self._tracing = None if dummy_input is None else Tracing(dummy_input, f"{self._called}.dummy_input")
+        settings = {"mode": "dependency_aware", **settings} if dependency_aware else settings
         super().__init__(model, config_list, *misplaced, **settings)
 
     def score(self, layer: LayerInfo, weight: Tensor) -> Tensor:
@@ -127,12 +135,12 @@ class Pruner(Configured):
     def masks(self) -> Masks:
         """What this pruner keeps at present, by layer and parameter: copies."""
         masks: Masks = {}
-        for target in self._targets:
-            info = self.info(target)
-            for name in (info.parameter, *companions(info.module)):
-                held = masking.find(info.module, name)
-                if held is not None and (keep := held.vote(self._owner)) is not None:
-                    masks.setdefault(info.name, {})[name] = keep.clone()
+        seen: set[int] = set()
+        for layer, module, name in self._maskable():
+            held = masking.find(module, name)
+            if held is not None and id(held) not in seen and (keep := held.vote(self._owner)) is not None:
+                masks.setdefault(layer, {})[name] = keep.clone()
+                seen.add(id(held))
         return masks
 
     def __call__(self, model: nn.Module) -> tuple[nn.Module, Masks]:
@@ -195,6 +203,13 @@ class Pruner(Configured):
         """A layer as formulas get it."""
         return layer_info(self.model, target)
 
+    def _maskable(self) -> Iterator[tuple[str, nn.Module, str]]:
+        """What may have masks: the layers to prune, and where masks extend, all others."""
+        for info in map(self.info, self._targets):
+            yield from ((info.name, info.module, name) for name in (info.parameter, *companions(info.module)))
+        for path, module in self.model.named_modules() if self._tracing is not None else ():
+            yield from ((original(path), module, name) for name in module._parameters)
+
     @property
     def _owner(self) -> str:
         owner: str = self.__dict__.setdefault("_owner_id", uuid.uuid4().hex)
@@ -237,17 +252,22 @@ class Pruner(Configured):
 
     def _check(self, entry: Entry) -> list[Problem]:
         problems = super()._check(entry)
-        if problems or self._masks_itself:
+        if problems:
             return problems
-        cap = entry.settings.get("max_sparsity_per_layer")
+        if self._masks_itself:
+            given = {name: value for name, value in entry.settings.items() if name == "round_to"}
+            expected = f"none: {self._called} gives its masks itself"
+            return [Problem(f"{entry.where}.{name}", repr(value), expected) for name, value in given.items()]
         last = self.amount(entry.settings, AT_THE_END)
-        return component_problems(entry.where, last, self._granularity(entry), self._allocation(entry), cap)
+        return component_problems(entry.where, last, self._granularity(entry), self._allocation(entry), entry.settings)
 
     def _layers(self, model: nn.Module) -> list[Layer]:
         return layers_of(model, self.supported)
 
     def _unfit(self, model: nn.Module, targets: Sequence[Target]) -> list[Problem]:
-        """Budgets that the layers cannot spend, and groups that do not fit."""
+        """Budgets that the layers cannot spend, groups that do not fit, and a model that cannot be traced."""
+        if self._tracing is not None:
+            self._tracing.graph(model)
         if self._masks_itself:
             return []
         problems: list[Problem] = []
@@ -259,14 +279,17 @@ class Pruner(Configured):
     def _budgets(self) -> list[Budget]:
         if self._masks_itself:
             return [Budget([target], 0.0, 0.0, Uniform()) for target in self._targets]
-        return self._divided(self.model, self._targets)[0]
+        budgets, problems = self._divided(self.model, self._targets)
+        if problems:
+            raise self._error(problems)
+        return budgets
 
     def _divided(self, model: nn.Module, targets: Sequence[Target]) -> tuple[list[Budget], list[Problem]]:
         budgets = [budget for own in _by_entry(targets) for budget in self.budgets(model, own[0].entry, own)]
-        infos = [layer_info(model, target) for target in targets]
-        return coupled(
-            budgets, self._groups, {info.name: len(filters_first(info.module, info.weight)) for info in infos}
-        )
+        if self._tracing is not None and not self._groups:
+            return coupled_as_traced(budgets, model, self._tracing)
+        infos = {target.layer.name: layer_info(model, target) for target in targets}
+        return coupled_as_said(budgets, self._groups, infos)
 
     def _allocation(self, entry: Entry) -> Allocation:
         return allocation_of(entry.settings, self.allocation)
@@ -276,22 +299,16 @@ class Pruner(Configured):
 
     def _mask(self, budgets: Sequence[Budget]) -> None:
         """Choose for all layers, then mask them, so that an error leaves the model as it was."""
-        chosen = [choice for budget in budgets for choice in self._choose(budget)]
-        sharing = holders(self.model)
-        before: list[tuple[Masked, Vote | None]] = []
-        try:
-            for info, keep, request in chosen:
-                for name in (info.parameter, *companions(info.module)):
-                    parameter = info.module.get_parameter(name)
-                    held, *_ = [masking.attach(module, shared) for module, shared in sharing[id(parameter)]]
-                    before.append((held, held.votes.get(self._owner)))
-                    held.set_vote(self._owner, Vote(keep, request, self.grows))
-        except BaseException:
-            for held, vote in reversed(before):
-                with suppress(RuntimeError):
-                    held.put_back(self._owner, vote)
-            masking.tidy(self.model)
-            raise
+        votes = {
+            id(info.module.get_parameter(name)): Vote(keep, request, self.grows)
+            for budget in budgets
+            for info, keep, request in self._choose(budget)
+            for name in (info.parameter, *companions(info.module))
+        }
+        if self._tracing is not None:
+            complete = partial(self._tracing.completed, self.model)
+            votes = voting.extended(self.model, self._owner, votes, complete, Request(self._called, None, None))
+        voting.cast(self.model, self._owner, votes)
 
     def _choose(self, budget: Budget) -> list[tuple[LayerInfo, Tensor, Request]]:
         infos = [self.info(target) for target in budget.targets]
@@ -300,11 +317,12 @@ class Pruner(Configured):
         candidates = [
             self._candidate(info, target.entry, budget) for info, target in zip(infos, budget.targets, strict=True)
         ]
-        if budget.allocation.couples and len(infos) > 1:
-            pruned = choose_coupled(candidates, budget.sparsity)
+        multiple = multiple_of(budget.targets)
+        if budget.coupling is not None:
+            pruned = choose_coupled(candidates, budget.coupling, budget.sparsity, multiple)
         else:
             limits = limits_of(budget.targets) if budget.allocation.ranks else None
-            pruned = choose(candidates, budget.sparsity, limits)
+            pruned = choose(candidates, budget.sparsity, limits, multiple)
         request = Request(self._called, budget.sparsity, budget.target, pooled=len(infos) > 1)
         return [(info, own.keep(mask), request) for info, own, mask in zip(infos, candidates, pruned, strict=True)]
 

@@ -176,6 +176,8 @@ class ScheduledPruner:
     def _units(self, budget: Budget) -> Units:
         """What is pruned as one of the layers of a budget, which lose the same units."""
         entry, size = budget.targets[0].entry, sum(target.layer.size for target in budget.targets)
+        if budget.coupling is not None:
+            return Units(budget.coupling.count, size // max(budget.coupling.count, 1))
         granularity = granularity_of(entry.settings, self.pruner.granularity)
         info = self.pruner.info(budget.targets[0])
         shape = filters_first(info.module, info.weight.detach()).shape

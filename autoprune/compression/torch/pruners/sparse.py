@@ -63,6 +63,11 @@ class SparsePruner(Pruner):
         self.prune_rate, self.epochs = _rate(prune_rate), epochs
         if epochs is not None and not (is_integer(epochs) and epochs >= 1):
             raise CompressionError(f"epochs: given {epochs!r}; expected a whole number, 1 or more, or None")
+        if settings.get("dummy_input") is not None:
+            raise CompressionError(
+                f"{self._called}: given a dummy_input; expected none, because weights come back to any channel "
+                "(speedup(model, None, example_input) removes those that are gone in the end)"
+            )
         super().__init__(model, config_list, **settings)
         self._check_optimizer()
 
