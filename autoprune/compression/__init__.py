@@ -8,18 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoprune.compression import cost
     from autoprune.compression.core.configure import load_configure
+    from autoprune.compression.cost import Cost, compare, measure
     from autoprune.compression.reporting import Report, report
 
-__all__ = ["Report", "load_configure", "report"]
+__all__ = ["Cost", "Report", "compare", "cost", "load_configure", "measure", "report"]
 
-_ELSEWHERE = {"load_configure": "autoprune.compression.core.configure"}
+_HOMES = {"load_configure": "core.configure", "Report": "reporting", "report": "reporting"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'autoprune.compression' has no attribute {name!r}")
-    value = getattr(import_module(_ELSEWHERE.get(name, "autoprune.compression.reporting")), name)
+    home = import_module(f"autoprune.compression.{_HOMES.get(name, 'cost')}")
+    value = home if name == "cost" else getattr(home, name)
     globals()[name] = value
     return value
 
