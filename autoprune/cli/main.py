@@ -25,6 +25,8 @@ COMMANDS: Table = {
     "update": ("autoprune.cli.update", "Change the limits of an experiment, also while it runs."),
     "stop": ("autoprune.cli.stop", "Stop a running experiment."),
     "delete": ("autoprune.cli.delete", "Delete an experiment and its files."),
+    "compress": ("autoprune.cli.compress", "Prune a model once and make it really smaller."),
+    "cost": ("autoprune.cli.cost", "Measure what a model costs: size, MACs, latency, memory."),
     "doctor": ("autoprune.cli.doctor", "Say what is wrong with this machine or the workspace."),
     "completion": ("autoprune.cli.completion", "Print the script that completes commands in a shell."),
 }
