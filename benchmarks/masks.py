@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import nets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -168,38 +169,7 @@ def tensors(size: int, repeats: int, threads: int, everything: bool) -> str:
     return "\n".join(lines)
 
 
-# ResNet-50 (He et al. 2016, with the stride in the 3x3 convolution)
-
-
-def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs))
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        outputs = 4 * width
-        self.branch = nn.Sequential(
-            *(conv_bn(inputs, width, 1), nn.ReLU()),
-            *(conv_bn(width, width, 3, stride), nn.ReLU()),
-            conv_bn(width, outputs, 1),
-        )
-        same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else conv_bn(inputs, outputs, 1, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.branch(x) + self.shortcut(x))
-
-
-def resnet50(classes: int = 1000) -> nn.Sequential:
-    blocks, inputs = [], 64
-    for stage, (width, depth) in enumerate([(64, 3), (128, 4), (256, 6), (512, 3)]):
-        for block in range(depth):
-            blocks.append(Bottleneck(inputs, width, 2 if stage > 0 and block == 0 else 1))
-            inputs = 4 * width
-    stem = (conv_bn(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+# ResNet-50
 
 
 def whole_model(repeats: int) -> str:
@@ -208,7 +178,7 @@ def whole_model(repeats: int) -> str:
         if name not in dir(compression):
             continue
         pruner, config = getattr(compression, name), [{"sparsity": sparsity, "op_types": [types]}]
-        models = (resnet50() for _ in range(repeats))
+        models = (nets.resnet50() for _ in range(repeats))
         seconds = [1000 * timed(partial(masked, pruner, model, config)) for model in models]
         figures = (statistics.median(seconds), min(seconds), max(seconds))
         lines.append(f"| {name}, {100 * sparsity:.0f} % | {' | '.join(f'{figure:.0f}' for figure in figures)} |")

@@ -27,7 +27,7 @@ from autoprune.document import Table, parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = {"README.md", "first-search.md", "pruners.md", "quantizers.md", "rest.md"}
+SLOW = {"README.md", "compress.md", "first-search.md", "pruners.md", "quantizers.md", "rest.md", "smaller-models.md"}
 _BLOCK = re.compile(
     r"(?:<!-- (?P<role>file|part of): (?P<name>\S+) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
