@@ -103,7 +103,8 @@ class Cost:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (ZEROS,) if self.form == "masked" else ()
+        masked = (ZEROS,) if self.form == "masked" else ()
+        return masked if self.macs is not None else (*masked, "MACs were left out, or could not be counted")
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.torch import L1NormPruner, compaction, load_compact, save_compact, speedup
-from tests.compression.compacting import chain
+from tests.compression.compacting import chain, without
 
 
 def test_an_interrupt_leaves_the_given_model_as_it_is() -> None:
@@ -287,3 +287,18 @@ def test_a_block_that_fails_keeps_only_what_fails_in_it() -> None:
     masks["2.o"] = {"weight": torch.arange(6)[:, None].expand(6, 16) > 2}
     small: Any = speedup(model, masks, torch.randn(2, 5))
     assert (small[0].out_features, small[2].a.out_features, small[2].o.out_features) == (4, 16, 3)
+
+
+def test_a_grouped_convolution_that_becomes_depthwise(tmp_path: Path) -> None:
+    """Four groups of two, one of each goes: from then on, channels go from both sides at once."""
+
+    def grouped() -> Any:
+        return chain(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 4, 1)).eval()
+
+    model, x = grouped(), torch.randn(2, 3, 8, 8)
+    masks = {"0": without(model[0], [0, 2, 4, 6]), "1": without(model[1], [1, 3, 5, 7])}
+    once: Any = speedup(model, masks, x)
+    assert once[1].groups == once[1].in_channels == once[1].out_channels == 4
+    twice = speedup(once, {"0": without(once[0], [1, 2])}, x)
+    path = save_compact(twice, tmp_path / "small.safetensors")
+    assert torch.equal(load_compact(grouped, path)(x), twice(x))

@@ -7,11 +7,12 @@ import copy
 from collections.abc import Mapping
 from typing import TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.torch import masking
 from autoprune.compression.torch.layers import obstacle_of
+from autoprune.compression.torch.nested import tensors
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -23,8 +24,8 @@ def plain_copy(model: Model, instead: Mapping[int, object]) -> Model:
     for name, module in model.named_modules():
         if (computed := obstacle_of(module)) and "weight" in vars(module):
             raise CompressionError(f"given a layer {name!r} {computed}; it can not be copied")
-        for value in vars(module).values():
-            if isinstance(value, Tensor) and not value.is_leaf:
+        for value in tensors(vars(module)):
+            if not value.is_leaf:
                 memo.setdefault(id(value), value.detach().clone())
     copied = copy.deepcopy(model, memo)
     masking.forget(copied)

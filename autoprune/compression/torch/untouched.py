@@ -120,18 +120,33 @@ def eager() -> Iterator[None]:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """What a forward leaves on its modules is as it was: buffers and their values, modes, and every attribute."""
-    owners = [(own, dict(own)) for module in model.modules() for own in (vars(module), vars(module)["_buffers"])]
+    """What a forward leaves on its modules is as it was: buffers and their values, modes, hooks, every attribute, and
+    what lists, dicts and sets among them hold."""
+    owners = [vars(module) for module in model.modules()]
+    held = {id(each): each for own in owners for each in own.values() if isinstance(each, list | dict | set)}
+    contents = [(each, each.copy()) for each in (*owners, *held.values())]
     values = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield
     finally:
         with torch.inference_mode(False), torch.no_grad():
-            for own, before in owners:
-                own.clear()
-                own.update(before)
+            for each, before in contents:
+                _refill_whole(each, before)
             for buffer, value in values:
-                buffer.copy_(value)
+                if buffer.shape != value.shape:
+                    buffer.data = value
+                elif not buffer.is_inference():
+                    buffer.copy_(value)
+
+
+def _refill_whole(container: Any, content: Any) -> None:
+    """Never empty meanwhile, for whoever interrupts it."""
+    if isinstance(container, list):
+        container[:] = content
+        return
+    container.update(content)
+    for more in [each for each in container if each not in content]:
+        container.pop(more) if isinstance(container, dict) else container.remove(more)
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from autoprune.compression.torch.compact.cutting import cuts_of
 from autoprune.compression.torch.compact.kinds import channel_axis
 from autoprune.compression.torch.compact.plan import Layer, Plan
 from autoprune.compression.torch.compact.silencing import as_completed
-from autoprune.compression.torch.compact.telling import swapped, telling_input, telling_parameters
+from autoprune.compression.torch.compact.telling import moved, swapped, telling_input, telling_parameters
 from autoprune.compression.torch.feeding import call
-from autoprune.compression.torch.nested import each_tensor, tensors
+from autoprune.compression.torch.nested import batch_size, each_tensor, resized, tensors
 from autoprune.compression.torch.untouched import eager, random_state_kept, undisturbed
 
+_FAR = 3.0
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 0.02, torch.bfloat16: 0.1}
 
 
@@ -44,52 +45,69 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class Trials:
-    """What both models are given: inputs, values in the place of some parameters, and whether to train as well."""
+class Trial:
+    """What both models are given: an input, and values in the place of some parameters, by their identity."""
 
-    examples: tuple[Any, ...]
+    example: Any
     values: Mapping[int, Tensor]
-    training: bool
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What both models have to give the same on, and what they have to run on in training mode, if anything."""
+
+    equal: tuple[Trial, ...]
+    training: tuple[Any, ...]
 
 
 def trials_of(model: nn.Module, example_input: Any) -> Trials:
-    """Inputs and values that hide nothing, as far as the model takes them: noise for constants, and the sign turned."""
+    """Trials that hide nothing, as far as the model takes them: noise for constants, the sign of the input turned, and
+    all that is computed moved far below zero and far above, where zeros are the greatest and the least."""
     telling, values = each_tensor(example_input, telling_input), telling_parameters(model)
     for example, used in ((telling, values), (example_input, values), (example_input, {})):
-        with swapped(model, used):
-            if runs(model, example):
-                turned = each_tensor(example, _turned)
-                examples = (example, turned) if runs(model, turned) else (example,)
-                return Trials(examples, used, runs(model, example, training=True))
-    run = _run(model, example_input)
+        if not _takes(model, Trial(example, used)):
+            continue
+        more = [Trial(each_tensor(example, _turned), used)]
+        more += [Trial(example, moved(model, used, by)) for by in (-_FAR, _FAR)]
+        batches = (example, resized(example, batch_size(example), 2))
+        training = [each for each in batches if runs(model, each, training=True)]
+        equal = (Trial(example, used), *(each for each in more if _takes(model, each)))
+        return Trials(equal, tuple(training[:1]))
+    if (error := _run(model, example_input).error) is None:
+        raise CompressionError(
+            "given an example input on which the model gives no finite number; expected one that shows what it computes"
+        )
     raise CompressionError(
-        f"given a model that does not run on the example input ({_said(run.error)}); "
+        f"given a model that does not run on the example input ({_said(error)}); "
         "expected one of the shape, type and device that it takes"
     )
 
 
 def difference(model: nn.Module, keeps: Keeps, plan: Plan, small: nn.Module, trials: Trials) -> Difference | None:
     """Where the smaller model does not run, or does not give what the masked one gives."""
-    with swapped(small, _cut(model, plan, keeps, small, trials.values)):
-        for example in trials.examples:
-            if (found := _differing(model, keeps, plan, small, example, trials.values)) is not None:
+    for trial in trials.equal:
+        with swapped(small, _cut(model, plan, keeps, small, trial.values)):
+            if (found := _differing(model, keeps, plan, small, trial)) is not None:
                 return found
-        run = _run(small, trials.examples[0], training=True) if trials.training else _Run()
-    if run.error is not None:
-        return Difference("", f"does not run in training mode with fewer channels ({_said(run.error)})", True)
+    for example in trials.training:
+        if (error := _run(small, example, training=True).error) is not None:
+            return Difference("", f"does not run in training mode with fewer channels ({_said(error)})", True)
     return None
 
 
-def _differing(
-    model: nn.Module, keeps: Keeps, plan: Plan, small: nn.Module, example: Any, values: Mapping[int, Tensor]
-) -> Difference | None:
+def _takes(model: nn.Module, trial: Trial) -> bool:
+    with swapped(model, trial.values):
+        return runs(model, trial.example)
+
+
+def _differing(model: nn.Module, keeps: Keeps, plan: Plan, small: nn.Module, trial: Trial) -> Difference | None:
     fewer = {name: layer for name, layer in plan.layers.items() if "in" in layer.sides}
-    new = _run(small, example, dict.fromkeys(fewer))
+    new = _run(small, trial.example, dict.fromkeys(fewer))
     if new.error is not None:
         where = new.within[-1] if new.within else ""
         return Difference(where, f"does not run with fewer channels ({_said(new.error)})", True)
-    with as_completed(model, plan, keeps, values, small):
-        whole = _run(model, example, fewer)
+    with as_completed(model, plan, keeps, trial.values, small):
+        whole = _run(model, trial.example, fewer)
     if whole.error is not None:
         raise whole.error
     for (name, expected), (_, got) in zip(whole.layers, new.layers, strict=True):
@@ -101,10 +119,12 @@ def _differing(
 
 
 def runs(model: nn.Module, example: Any, *, training: bool = False) -> bool:
+    """Without an error, and not to infinities and NaN alone."""
     run = _run(model, example, training=training)
     if run.error is None and not any(output.numel() for output in run.outputs):
         raise CompressionError("given an example input of which nothing comes out; expected a batch of at least one")
-    return run.error is None
+    floating = [output for output in run.outputs if output.is_floating_point() and output.numel()]
+    return run.error is None and all(bool(output.isfinite().any()) for output in floating)
 
 
 def _turned(given: Tensor) -> Tensor:

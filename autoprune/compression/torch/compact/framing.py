@@ -18,6 +18,7 @@ from autoprune.compression.torch.feeding import call
 from autoprune.compression.torch.nested import each_tensor, tensors
 from autoprune.compression.torch.untouched import eager, random_state_kept, undisturbed
 
+_RECURRING = (nn.LSTM.forward, nn.GRU.forward, nn.RNN.forward)
 _UNBINDING = {torch.unbind, Tensor.unbind}
 _SPLITTING = {getattr(owner, name) for owner in (torch, Tensor) for name in ("split", "chunk", "tensor_split")}
 
@@ -69,12 +70,17 @@ class _PartsApart(TorchFunctionMode):
     """A tensor is cut in one way, by sizes, and each part goes through an operation of its own, by which it is told."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        parts = func(*args, **(kwargs or {}))
-        if func not in _SPLITTING | _UNBINDING:
+        named = kwargs or {}
+        parts = func(*args, **named)
+        if func not in _SPLITTING | _UNBINDING or not all(part.requires_grad for part in parts):
             return parts
-        if func not in _UNBINDING:
-            dimension = (kwargs or {}).get("dim", args[2] if len(args) > 2 else 0)
-            parts = torch.split(args[0], [part.shape[dimension] for part in parts], dimension)
+        if func in _SPLITTING:
+            given: Any = args[0] if args else named.get("input", named.get("tensor"))
+            dimension = named.get("dim", args[2] if len(args) > 2 else 0)
+            sizes = [part.shape[dimension] for part in parts]
+            if sum(sizes) != given.shape[dimension] or 0 in sizes:
+                return parts
+            parts = torch.split(given, sizes, dimension)
         return tuple(part * 1 for part in parts)
 
 
@@ -82,7 +88,8 @@ class _PartsApart(TorchFunctionMode):
 def traceable(model: nn.Module) -> Iterator[None]:
     """While inside, autograd follows all of a model, as it was written; afterwards the model is as before."""
     with warnings.catch_warnings(), eager(), _undone(model), _whole_recurrence(model):
-        warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True to a scalar")
+        for message in ("Converting a tensor with requires_grad=True to a scalar", "Maximum recursive depth reached"):
+            warnings.filterwarnings("ignore", message=message)
         with torch.inference_mode(False), torch.enable_grad():
             yield
 
@@ -109,23 +116,20 @@ def _undone(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _whole_recurrence(model: nn.Module) -> Iterator[None]:
     """Recurrent layers as one operation each: torch unrolls some, step by step, and the paths through them explode."""
-    layers = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
+    layers = [module for module in model.modules() if getattr(type(module), "forward", None) in _RECURRING]
     for layer in layers:
         layer.forward = partial(_one_operation, layer.forward)
     try:
         yield
     finally:
         for layer in layers:
-            del layer.forward
+            vars(layer).pop("forward", None)
 
 
-def _one_operation(forward: Callable[..., Any], given: Any, *states: Any, **named: Any) -> tuple[Any, Any]:
+def _one_operation(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """What the layer gives, as if its output came from its input, and its states from its output, in one step."""
     with torch.no_grad():
-        output, state = forward(given, *states, **named)
-    source = next(tensors(given))
-    if isinstance(output, PackedSequence):
-        joined = output.data + source.sum() * 0
-        return output._replace(data=joined), each_tensor(state, lambda each: each + joined.sum() * 0)
-    joined = output + source.sum() * 0
-    return joined, each_tensor(state, lambda each: each + joined.sum() * 0)
+        output, state = forward(*args, **kwargs)
+    joined = next(tensors(output)) + next(tensors([*args, kwargs])).sum() * 0
+    states = each_tensor(state, lambda each: each + joined.sum() * 0)
+    return output._replace(data=joined) if isinstance(output, PackedSequence) else joined, states

@@ -136,9 +136,9 @@ def _heads(graph: Graph, node: Node, modules: Mapping[str, nn.Module]) -> Heads 
         channels = each.sides.get("in", node.leaving[:0])
         if units <= set(channels.tolist()) and len(channels) == len(units) and len(channels) % number == 0:
             widths = tuple(name for name in WIDTHS if getattr(modules[owner], name, None) == len(channels))
-            reason = f"{owner} loses whole heads only"
+            reason = f"{owner or 'the model'} loses whole heads only"
             return Heads(tuple(np.array_split(channels, number)), reason, owner, counts, widths)
-    return f"the channels of {owner} do not divide into its {number} heads"
+    return f"the channels of {owner or 'the model'} do not come in its {number} heads"
 
 
 def _owner(names: Sequence[str], modules: Mapping[str, nn.Module]) -> str | None:

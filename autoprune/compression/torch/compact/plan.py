@@ -45,10 +45,14 @@ class Layer:
     groups: int | None = None
 
     def then(self, later: Layer) -> Layer:
-        sides = {**later.sides, **self.sides}
-        both = {side: self.sides[side].then(later.sides[side]) for side in self.sides if side in later.sides}
+        """Where a cut has made a convolution depthwise, what goes then goes from both of the sides that it had."""
+        more = dict(later.sides)
+        if {"in", "out"} & self.sides.keys() and "both" in more:
+            more["in"] = more["out"] = more.pop("both")
+        twice = {side: self.sides[side].then(more[side]) for side in self.sides if side in more}
         dimension = later.dimension if self.dimension is None else self.dimension
-        return Layer(sides | both, dimension, {**self.attributes, **later.attributes}, self.groups or later.groups)
+        attributes = {**self.attributes, **later.attributes}
+        return Layer({**more, **self.sides, **twice}, dimension, attributes, self.groups or later.groups)
 
 
 @dataclass(frozen=True)

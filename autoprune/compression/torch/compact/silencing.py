@@ -88,11 +88,15 @@ def _silence(module: nn.Module, side: Side, kept: Kept) -> RemovableHandle:
 
 
 def _with_those(module: nn.Module, kept: Kept, small: nn.Module) -> RemovableHandle:
-    """Let the smaller layer compute the channels that stay, and nothing come out of the others."""
+    """Let the smaller layer compute the channels that stay, and nothing come out of the others.
+
+    A class of its own may normalise over the second dimension in place of the last.
+    """
+    last = type(module).forward in (nn.LayerNorm.forward, nn.RMSNorm.forward)
 
     def leaving(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         given: Tensor = args[0] if args else kwargs["input"]
-        axis = -1 if given.shape[-1] == kept.of else 1
+        axis = -1 if last or given.shape[1] != kept.of else 1
         index = torch.tensor(kept.channels, device=given.device)
         return torch.zeros_like(output).index_copy_(axis, index, small(given.index_select(axis, index)))
 

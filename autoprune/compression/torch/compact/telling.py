@@ -40,6 +40,16 @@ def telling_parameters(model: nn.Module) -> dict[int, Tensor]:
     return found
 
 
+def moved(model: nn.Module, values: Mapping[int, Tensor], by: float) -> dict[int, Tensor]:
+    """With the shifts of all layers, those of `values` if they are there, so much higher."""
+    shifts = [
+        module.get_parameter("bias")
+        for module in model.modules()
+        if kind_of(module) is not None and isinstance(module._parameters.get("bias"), nn.Parameter)
+    ]
+    return {**values, **{id(each): values.get(id(each), each.detach()) + by for each in shifts}}
+
+
 @contextmanager
 def swapped(model: nn.Module, values: Mapping[int, Tensor]) -> Iterator[None]:
     """While inside, these parameters, by identity, have other values."""

@@ -293,6 +293,8 @@ def _compares_channels(function: Any) -> bool:
     name = function.name() if hasattr(function, "name") else ""
     if not _COMPARING.match(name):
         return False
+    if not hasattr(function, "_saved_dim"):
+        return True
     shape = function._saved_self.shape if hasattr(function, "_saved_self") else function._saved_self_sym_sizes
     given = function._saved_dim if isinstance(function._saved_dim, tuple) else (function._saved_dim,)
     dimensions = [each - 2**64 if each >= 2**63 else each for each in given]
