@@ -17,6 +17,18 @@ _INPUT = re.compile(r"(\d+(?:,\d+)*)(?::(\w+))?")
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
+batch_sizes_option = click.option(
+    "--batch-size",
+    "batch_sizes",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    metavar="N",
+    help="Measure latency at this batch size; may be repeated.",
+)
+
+
 def subject_options(function: Function) -> Function:
     """`MODEL.py:FUNCTION`, `--weights`, `--data` and `--input`, as `model`, `weights`, `data` and `inputs`."""
     for option in (

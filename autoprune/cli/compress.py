@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from autoprune.cli._common import examples, print_json
-from autoprune.cli._subject import function_in_file, subject, subject_options
+from autoprune.cli._subject import batch_sizes_option, function_in_file, subject, subject_options
 
 _SUFFIX = ".safetensors"
 
@@ -69,16 +69,7 @@ _SUFFIX = ".safetensors"
 )
 @click.option("--onnx", type=click.Path(path_type=Path), metavar="FILE", help="Export it as ONNX, too (.onnx).")
 @click.option("--force", is_flag=True, help="Write over files that are there.")
-@click.option(
-    "--batch-size",
-    "batch_sizes",
-    type=click.IntRange(min=1),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    metavar="N",
-    help="Measure latency at this batch size; may be repeated.",
-)
+@batch_sizes_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     model: str,

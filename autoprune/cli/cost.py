@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autoprune.cli._common import examples, print_json
-from autoprune.cli._subject import subject, subject_options
+from autoprune.cli._subject import batch_sizes_option, subject, subject_options
 
 
 @click.command(
@@ -24,16 +24,7 @@ from autoprune.cli._subject import subject, subject_options
     metavar="FILE",
     help="Cut the model as this file of `autoprune compress` says, and load its weights.",
 )
-@click.option(
-    "--batch-size",
-    "batch_sizes",
-    type=click.IntRange(min=1),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    metavar="N",
-    help="Measure latency at this batch size; may be repeated.",
-)
+@batch_sizes_option
 @click.option("--layers", is_flag=True, help="List every layer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
