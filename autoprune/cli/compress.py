@@ -102,8 +102,8 @@ def command(
     written, with the masks beside them, and the command says so.
     """
     from autoprune.cli._figures import show_compressed
-    from autoprune.cli._probe import ask
     from autoprune.errors import UsageError
+    from autoprune.probe import COMPRESSION, ask
 
     if sparsity is not None and config is not None:
         raise UsageError("given both --sparsity and --config; expected one of them")
@@ -124,6 +124,7 @@ def command(
     if onnx is not None:
         _check_place("--onnx", onnx, ".onnx", force=force)
     answer: dict[str, Any] = ask(
+        COMPRESSION,
         "compress",
         {
             "subject": given,

@@ -43,10 +43,10 @@ def command(
     of this machine, now. Zeros are counted apart from other parameters, since they make nothing faster.
     """
     from autoprune.cli._figures import show_cost
-    from autoprune.cli._probe import ask
+    from autoprune.probe import COMPRESSION, ask
 
     given = subject(model, weights, data, inputs, compact)
-    answer = ask("cost", {"subject": given, "batch_sizes": batch_sizes})
+    answer = ask(COMPRESSION, "cost", {"subject": given, "batch_sizes": batch_sizes})
     if as_json:
         print_json(answer)
     else:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from autoprune.cli._figures import show_compressed
-from autoprune.compression.command.__main__ import _answer
+from autoprune.compression.command.serving import _answer
 from autoprune.compression.torch import load_compact
 
 from .conftest import Autoprune
@@ -50,7 +50,8 @@ def compressed(
     else:
         subject["data"] = {"file": "numbers_of.py", "name": data}
     rest = {"out": "small.safetensors", "onnx": None, "recalibrate": recalibrate, "batch_sizes": [1]}
-    return _answer("compress", {"subject": subject, "choice": {"pruner": "l1", **choice}, **rest})
+    request = {"subject": subject, "choice": {"pruner": "l1", **choice}, **rest}
+    return _answer("autoprune.compression.command.compressing", request)
 
 
 WORDS = """

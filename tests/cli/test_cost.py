@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from autoprune.cli import _probe
+from autoprune import probe
 from autoprune.cli._figures import show_cost
-from autoprune.compression.command.__main__ import _answer
+from autoprune.compression.command.serving import _answer
 from autoprune.compression.torch import L1NormPruner, save_compact, speedup
 from autoprune.errors import AutopruneError
 
@@ -49,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def child(**subject: Any) -> dict[str, Any]:
     """What the child process answers."""
     given = {"model": {"file": "net.py", "name": "build"}, "inputs": [{"shape": [1, 3, 8, 8], "dtype": "float32"}]}
-    return _answer("cost", {"subject": {**given, **subject}, "batch_sizes": [1]})
+    return _answer("autoprune.compression.command.costing", {"subject": {**given, **subject}, "batch_sizes": [1]})
 
 
 def build() -> Any:
@@ -300,9 +300,8 @@ def test_an_answer_that_is_cut_off_is_none(code: str, said: str, here: Path, mon
     begun = 'sys.stdout.write(\'{"result": {"parame\')'
     (here / "half.py").write_text(f"import os, signal, sys\n{begun}\nsys.stdout.flush()\n{code}\n")
     monkeypatch.setenv("PYTHONPATH", str(here))
-    monkeypatch.setattr(_probe, "_MODULE", "half")
     with pytest.raises(AutopruneError, match=said):
-        _probe.ask("cost", {})
+        probe.ask("half", "cost", {})
 
 
 @pytest.fixture

@@ -51,7 +51,10 @@ class Case:
         entry |= {kind.final_key: HALF}
         entry |= {"op_types": ["BatchNorm2d"]} if set(kind.supported) == set(BATCH_NORMS) else {}
         wanted = inspect.signature(kind).parameters
-        given: dict[str, Any] = {"batches": BATCHES, "loss": functional.cross_entropy, "optimizer": self.optimizer}
+        scores = {layer: torch.rand(model.get_submodule(layer).weight.shape) for layer in ("conv0", "conv1", "fc")}
+        given: dict[str, Any] = {
+            "batches": BATCHES, "loss": functional.cross_entropy, "optimizer": self.optimizer, "scores": scores
+        }  # fmt: skip
         self.pruner = kind(model, [entry], **{key: value for key, value in given.items() if key in wanted})
 
     def finish(self) -> dict[str, dict[str, Tensor]]:

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from autoprune.annealing import accepts, perturbed
 from autoprune.compression.core.schedules import Schedule, Task, schedule, schedules
-from autoprune.compression.core.schedules.simulated_annealing import accepts, perturbed
 from autoprune.errors import UsageError
 
 SIZES = {"conv0": 36, "conv1": 216, "fc": 9600, "head": 100}

@@ -1,67 +1,8 @@
-"""The child process: its streams, its end, and its errors as answers."""
+"""The child process of `autoprune compress` and `autoprune cost`."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import IO, Any
-
-from autoprune.compression.command.failing import Failure, show
-from autoprune.errors import AutopruneError
-
-_TASKS: Mapping[str, str] = {"compress": "compressing", "cost": "costing"}
-
-
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    logging.getLogger("autoprune").addHandler(logging.NullHandler())  # what stays is in the answer
-    requests, answers = _own_streams()
-    request = json.loads(requests.readline())
-    threading.Thread(target=_end_with, args=(requests,), daemon=True).start()
-    try:
-        answers.write(json.dumps(_answer(sys.argv[1], request), allow_nan=False))
-        answers.flush()
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-
-
-def _answer(task: str, request: Any) -> dict[str, Any]:
-    try:
-        run: Callable[..., Any] = import_module(f"{__package__}.{_TASKS[task]}").run
-        return {"result": run(**request)}
-    except AutopruneError as error:
-        if isinstance(error, Failure):
-            show(error)
-        return {"error": str(error), "exit_code": error.exit_code}
-    except Exception as error:
-        show(error)
-        return {"error": f"{type(error).__name__}: {error}", "exit_code": 1}
-
-
-def _own_streams() -> tuple[IO[bytes], IO[str]]:
-    """Requests and answers on descriptors that nobody else knows: what the user's code prints goes to stderr, and there
-    is nothing for it to read."""
-    requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    return requests, answers
-
-
-def _end_with(parent: IO[bytes]) -> None:
-    """When the parent is gone, however it ended, its end of the pipe is closed."""
-    while parent.read(1):
-        pass
-    os.killpg(0, signal.SIGKILL)
-
+from autoprune.compression.command.serving import serve
 
 if __name__ == "__main__":
-    main()
+    serve({"compress": f"{__package__}.compressing", "cost": f"{__package__}.costing"})

@@ -27,6 +27,7 @@ from autoprune.compression.torch.pruners.agp import AGPPruner
 from autoprune.compression.torch.pruners.base import Pruner
 from autoprune.compression.torch.pruners.lottery_ticket import LotteryTicketPruner
 from autoprune.compression.torch.pruners.movement import MovementPruner
+from autoprune.compression.torch.pruners.scores import ScoresPruner
 from autoprune.compression.torch.pruners.slim import SlimPruner
 from autoprune.compression.torch.pruners.sparse import SparsePruner
 from autoprune.errors import did_you_mean
@@ -73,10 +74,10 @@ class Chosen:
 def check(choice: Choice) -> type[Pruner]:
     """The pruner's class, and what can be known to be wrong before a model is built."""
     kind = _named(choice.pruner)
-    if issubclass(kind, _TRAINING):
+    if how := otherwise(kind):
         raise CompressionError(
-            f"--pruner: given {kind.__name__}, which prunes while a model trains; expected one that prunes at once "
-            f"({', '.join(_names())})"
+            f"--pruner: given {kind.__name__}, which prunes {how}; expected one that prunes at once "
+            f"({', '.join(at_once())})"
         )
     if choice.config is None and choice.sparsity is None and fixed_sparsity(kind.granularity) is None:
         raise CompressionError("given neither --sparsity nor --config; expected one of them")
@@ -85,7 +86,7 @@ def check(choice: Choice) -> type[Pruner]:
         raise CompressionError(f"--mode: given {choice.mode!r}; expected an allocation ({hint})")
     if choice.round_to is not None and kind.granularity != "filter":
         raise CompressionError(
-            f"--round-to: given with {kind.__name__}; expected a pruner of filters ({', '.join(_names(filters=True))})"
+            f"--round-to: given with {kind.__name__}; expected a pruner of filters ({', '.join(at_once(filters=True))})"
         )
     return kind
 
@@ -105,23 +106,34 @@ def choose(kind: type[Pruner], choice: Choice, subject: Subject) -> Chosen:
     return Chosen(pruner, {layer: why for layer, why in left_alone.items() if why != _FOLLOWS})
 
 
+def full_name(given: str) -> str:
+    """What a short name stands for; of any other, the name as it is."""
+    return next((name for name, short in _SHORT.items() if short == given.casefold()), given)
+
+
 def _named(given: str) -> type[Pruner]:
-    full = next((name for name, short in _SHORT.items() if short == given.casefold()), given)
     try:
-        return names.pruner(full)
+        return names.pruner(full_name(given))
     except CompressionError:
-        hint = did_you_mean(given, _names())
+        hint = did_you_mean(given, at_once())
         raise CompressionError(f"--pruner: given {given!r}; expected a pruner's name ({hint})") from None
 
 
-def _names(*, filters: bool = False) -> list[str]:
+def at_once(*, filters: bool = False) -> list[str]:
     """The short names of those that prune at once, or only of those among them that prune filters."""
     found = []
     for name, kind in names.algorithms().items():
-        at_once = issubclass(kind, Pruner) and not issubclass(kind, _TRAINING)
-        if name == kind.__name__ and at_once and (kind.granularity == "filter" or not filters):
+        fits = issubclass(kind, Pruner) and not otherwise(kind)
+        if name == kind.__name__ and fits and (kind.granularity == "filter" or not filters):
             found.append(_SHORT.get(name) or name.removesuffix("Pruner").casefold())
     return sorted(found)
+
+
+def otherwise(kind: type[Pruner]) -> str:
+    """How it prunes, where that is not at once, by scores of its own."""
+    if issubclass(kind, _TRAINING):
+        return "while a model trains"
+    return "by scores that it is given" if issubclass(kind, ScoresPruner) else ""
 
 
 def _entries(choice: Choice, left_alone: Mapping[str, str]) -> list[dict[str, Any]]:

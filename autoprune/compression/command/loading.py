@@ -28,7 +28,7 @@ def build_model(source: Source) -> nn.Module:
     """What the user's function returns."""
     build = _function(source)
     if isinstance(build, nn.Module):
-        hint = remedy(type(build).__name__, _own(_imported(Path(source["file"]))))
+        hint = remedy(type(build).__name__, _own(imported(Path(source["file"]))))
         raise CompressionError(
             f"{called(source)}: given {shown(build)}, which is a model already; expected a function or class that "
             f"builds it ({hint})"
@@ -46,7 +46,7 @@ def called(source: Source) -> str:
 
 def function(source: Source) -> Callable[..., Any]:
     """A function that gets arguments, such as a loss."""
-    return _found(_imported(Path(source["file"])), source)
+    return _found(imported(Path(source["file"])), source)
 
 
 @dataclass
@@ -92,7 +92,7 @@ def _random(shape: Sequence[int], dtype: torch.dtype, generator: torch.Generator
 
 def _function(source: Source) -> Callable[[], Any]:
     """A function or class that can be called without arguments."""
-    found = _found(_imported(Path(source["file"])), source)
+    found = _found(imported(Path(source["file"])), source)
     try:
         inspect.signature(found).bind()
     except TypeError as error:
@@ -122,7 +122,7 @@ def _own(module: ModuleType) -> list[str]:
     ]
 
 
-def _imported(path: Path) -> ModuleType:
+def imported(path: Path) -> ModuleType:
     """The file as a module, once, with its folder first on the path, as when it is run."""
     place = path.resolve()
     if str(place.parent) not in sys.path:

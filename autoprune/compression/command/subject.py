@@ -52,12 +52,17 @@ def load(
     elif weights is not None:
         load_whole(built, Path(weights), if_compact)
     batches = None if data is None else Batches(data)
-    example = _on_device_of(built, random_inputs(inputs) if batches is None else batches.example())
-    with users_code(f"running {called(model)} on {_described(example)}"), modes_kept(built), random_state_kept():
-        built.eval()
-        with torch.no_grad():
-            call(built, example)
+    example = on_device_of(built, random_inputs(inputs) if batches is None else batches.example())
+    check_runs(called(model), built, example)
     return Subject(called(model), built, example, batches)
+
+
+def check_runs(called: str, model: nn.Module, example: Any) -> None:
+    """See that the model takes its example input; it is as it was."""
+    with users_code(f"running {called} on {_described(example)}"), modes_kept(model), random_state_kept():
+        model.eval()
+        with torch.no_grad():
+            call(model, example)
 
 
 def tell(text: str) -> None:
@@ -65,7 +70,8 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _on_device_of(model: nn.Module, inputs: Any) -> Any:
+def on_device_of(model: nn.Module, inputs: Any) -> Any:
+    """The inputs where the model is."""
     device = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), None)
     return each_tensor(inputs, lambda tensor: tensor.to(device))
 
@@ -75,12 +81,12 @@ def _described(example: Any) -> str:
     return f"an input of shape {' and '.join(shapes)}" if shapes else "an input without tensors"
 
 
-def cost_of(model: nn.Module, example: Any, batch_sizes: Sequence[int]) -> Cost:
+def cost_of(model: nn.Module, example: Any, batch_sizes: Sequence[int] = (1,), *, latency: bool = True) -> Cost:
     """Measured, without MACs where they can not be counted: a forward may ask for values, and counting has none."""
     try:
-        return measure(model, example, batch_sizes=batch_sizes)
+        return measure(model, example, batch_sizes=batch_sizes, latency=latency)
     except CompressionError as error:
         if "macs=False" not in str(error):
             raise
         tell(f"leaves out MACs: {str(error).partition(';')[0]}")
-        return measure(model, example, batch_sizes=batch_sizes, macs=False)
+        return measure(model, example, batch_sizes=batch_sizes, latency=latency, macs=False)

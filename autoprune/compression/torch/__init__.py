@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for editors and type checkers; what is not named here is fo
     from autoprune.compression.torch.pruners.activation_mean import ActivationMeanRankPruner as ActivationMeanRankPruner
     from autoprune.compression.torch.pruners.admm import ADMMPruner as ADMMPruner
     from autoprune.compression.torch.pruners.agp import AGPPruner as AGPPruner
+    from autoprune.compression.torch.pruners.fisher import FisherPruner as FisherPruner
     from autoprune.compression.torch.pruners.fpgm import FPGMPruner as FPGMPruner
     from autoprune.compression.torch.pruners.l1_norm import L1NormPruner as L1NormPruner
     from autoprune.compression.torch.pruners.l2_norm import L2NormPruner as L2NormPruner
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # for editors and type checkers; what is not named here is fo
     from autoprune.compression.torch.pruners.movement import MovementPruner as MovementPruner
     from autoprune.compression.torch.pruners.nm import NMPruner as NMPruner
     from autoprune.compression.torch.pruners.random import RandomPruner as RandomPruner
+    from autoprune.compression.torch.pruners.scores import ScoresPruner as ScoresPruner
     from autoprune.compression.torch.pruners.sensitivity import SensitivityPruner as SensitivityPruner
     from autoprune.compression.torch.pruners.slim import SlimPruner as SlimPruner
     from autoprune.compression.torch.pruners.sparse import SparsePruner as SparsePruner

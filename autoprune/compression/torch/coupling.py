@@ -33,7 +33,7 @@ Index: TypeAlias = NDArray[np.intp]
 class Coupling:
     """Layers that are pruned together: for each, in their order, the atom of every filter.
 
-    `rows` has matrices that together hold every atom once. As many go of each row of a matrix.
+    `rows` has matrices that together hold every atom that may go once. As many go of each row of a matrix.
     """
 
     atoms: tuple[Index, ...]
@@ -42,7 +42,7 @@ class Coupling:
     @property
     def count(self) -> int:
         """How many atoms there are."""
-        return sum(matrix.size for matrix in self.rows)
+        return max(int(atoms.max(initial=-1)) for atoms in self.atoms) + 1
 
     def going(self, matrix: Index, sparsity: float, multiple: int) -> int:
         """How many atoms go of each row; what stays of the filters of each layer is a multiple, if it has so many."""
@@ -121,12 +121,15 @@ def _groups(info: LayerInfo, count: int) -> int:
 
 
 def couplings(
-    graph: Graph, limits: Limits, model: nn.Module, infos: Sequence[LayerInfo]
+    graph: Graph, limits: Limits, model: nn.Module, infos: Sequence[LayerInfo], apart: Iterable[Index] = ()
 ) -> list[tuple[list[int], Coupling]]:
-    """Layers by the channels that they share, as their places in `infos`, and how they are coupled."""
+    """Layers by the channels that they share, as their places in `infos`, and how they are coupled.
+
+    Atoms of which these sets of units have not as much are kept `apart`, in rows of their own.
+    """
     count, units = graph.count, []
     for info in infos:
-        own, size = _units(graph, model, info), filter_count(info)
+        own, size = units_of(graph, model, info), filter_count(info)
         units.append(own if len(own) == size else np.arange(count, count + size))
         count += size
     atom = _joined((part for each in limits.bundles if len(each.sets) > 1 for part in each.sets), count)
@@ -136,9 +139,11 @@ def couplings(
     for number, own in zip(group, atoms, strict=True):
         place[own] = number
     balanced = _by_group((atom[part] for each in limits.balances for part in (*each.inputs, *each.outputs)), place)
+    others = _by_group((atom[each] for each in apart), place)
     members = {number: np.flatnonzero(group == number).tolist() for number in dict.fromkeys(group.tolist())}
     return [
-        (own, _coupling([atoms[member] for member in own], balanced.get(number, []))) for number, own in members.items()
+        (own, _coupling([atoms[member] for member in own], balanced.get(number, []), others.get(number, [])))
+        for number, own in members.items()
     ]
 
 
@@ -160,7 +165,7 @@ def _by_group(sets: Iterable[Index], group: Index) -> dict[int, list[Index]]:
     return found
 
 
-def _units(graph: Graph, model: nn.Module, info: LayerInfo) -> Index:
+def units_of(graph: Graph, model: nn.Module, info: LayerInfo) -> Index:
     """The units of the filters of a layer; of one that the graph does not have, none."""
     names = {name for name, module in model.named_modules() if module is info.module}
     node = next((node for node in graph.layers() if node.name in names), None)
@@ -180,7 +185,7 @@ def _joined(sets: Iterable[Index], count: int) -> Index:
     return labels
 
 
-def _coupling(atoms: Sequence[Index], balanced: Sequence[Index]) -> Coupling:
+def _coupling(atoms: Sequence[Index], balanced: Sequence[Index], apart: Sequence[Index]) -> Coupling:
     """Atoms numbered in the order of filters, and sorted into those of which as many go."""
     listed = np.concatenate(atoms)
     names, first = np.unique(listed, return_index=True)
@@ -196,7 +201,7 @@ def _coupling(atoms: Sequence[Index], balanced: Sequence[Index]) -> Coupling:
         return np.stack(columns, axis=1) if columns else np.zeros((len(names), 0), dtype=np.intp)
 
     inside = counts(balanced)
-    alike = np.concatenate([inside, counts(atoms)], axis=1)
+    alike = np.concatenate([inside, counts(atoms), counts(apart)], axis=1)
     kind = np.unique(alike, axis=0, return_inverse=True)[1].reshape(-1)
     sorts = [np.flatnonzero(kind == number) for number in dict.fromkeys(kind.tolist())]
     rows = [each.reshape(1, -1) for each in sorts if not inside[each[0]].any()]

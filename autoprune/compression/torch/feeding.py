@@ -197,9 +197,7 @@ class _Loop:
                 torch.autograd.backward(self._scalar(self.loss(output, _moved(target, device))))
                 optimizer.step()
         if self.read == before:
-            once = f" (an iterator gives its batches once, and {self.read} were taken; pass a list or a DataLoader)"
-            used_up = once if isinstance(self.batches, Iterator) else ""
-            raise CompressionError(f"{self.where}.batches: given 0 batches; expected at least one{used_up}")
+            raise _no_batch(self.batches, self.where, self.read)
 
     def _split(self, batch: Any) -> tuple[Any, Any]:
         pair = isinstance(batch, tuple | list)
@@ -255,6 +253,21 @@ def _takes_three(function: object) -> bool:
     except (TypeError, ValueError) as error:
         return isinstance(error, ValueError)
     return True
+
+
+def _no_batch(batches: Iterable[Any], where: str, taken: int = 0) -> CompressionError:
+    count = f", and {taken} were taken" if taken else ""
+    once = f" (an iterator gives its batches once{count}; pass a list or a DataLoader)"
+    used_up = once if isinstance(batches, Iterator) else ""
+    return CompressionError(f"{where}.batches: given 0 batches; expected at least one{used_up}")
+
+
+def read(batches: Iterable[Any], limit: int | None, where: str) -> list[Any]:
+    """The first batches in a list, for whoever goes over them several times."""
+    found = list(islice(batches, limit))
+    if not found:
+        raise _no_batch(batches, where)
+    return found
 
 
 def run(model: nn.Module, batches: Iterable[Any], *, limit: int | None, where: str) -> None:

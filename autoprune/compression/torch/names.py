@@ -64,8 +64,8 @@ _ELSEWHERE = {
     "apply_compression_results": "load_masks is what it does",
     "ModelSpeedup": "speedup(model, masks, example_input) is what it does",
     "AutoCompressPruner": "there is none here: ADMMPruner and ScheduledPruner are its parts",
-    "AMCPruner": "there is none here: `autoprune run` searches sparsities",
-    "NetAdaptPruner": "there is none here: `autoprune run` searches sparsities",
+    "AMCPruner": "there is none here: a task and `autoprune run` search sparsities",
+    "NetAdaptPruner": "a task with the tuner NetAdapt is what it does",
 }
 """Names of other libraries, and what there is for them."""
 

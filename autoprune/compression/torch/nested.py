@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +38,25 @@ def each_tensor(value: Any, change: Callable[[Tensor], Any], other: Callable[[An
 def batch_size(value: Any) -> int:
     """The first dimension of the first tensor that has one; 0 without any."""
     return next((tensor.shape[0] for tensor in tensors(value) if tensor.dim()), 0)
+
+
+def in_parts(batch: Any, rows: int | None) -> Iterator[Any]:
+    """A pair (inputs, target) in parts of so many rows; whole for None, or where the two have no rows in common.
+
+    Rows are the first dimension of the target; tensors of another length are in every part.
+    """
+    inputs, target = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (None, None)
+    count = batch_size(target)
+    if rows is None or count == 0 or not any(tensor.shape[:1] == (count,) for tensor in tensors(inputs)):
+        yield batch
+        return
+    for start in range(0, count, rows):
+        part = slice(start, start + rows)
+        yield each_tensor((inputs, target), partial(_cut, count, part))
+
+
+def _cut(count: int, part: slice, tensor: Tensor) -> Tensor:
+    return tensor[part] if tensor.shape[:1] == (count,) else tensor
 
 
 def resized(value: Any, batch: int, size: int) -> Any:

@@ -24,11 +24,7 @@ def recalibrate_batchnorm(model: nn.Module, batches: Iterable[Any], *, limit: in
     all. A batch is (inputs, target) or the inputs alone. Nothing trains, dropout stays off, and everything else is
     left as it was, BatchNorms without running statistics and those that no batch reaches too.
     """
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    }
+    layers = with_statistics(model)
     if not layers:
         raise CompressionError(
             f"{_WHERE}: given a {type(model).__name__} without a BatchNorm that has running statistics; "
@@ -43,6 +39,15 @@ def recalibrate_batchnorm(model: nn.Module, batches: Iterable[Any], *, limit: in
         run(model, batches, limit=limit, where=_WHERE)
         _check(layers)
     return model
+
+
+def with_statistics(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The BatchNorms that have running statistics, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None
+    }
 
 
 @contextmanager

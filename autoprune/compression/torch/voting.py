@@ -6,8 +6,8 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -85,6 +85,27 @@ def cast(model: nn.Module, owner: str, votes: Mapping[int, Vote]) -> None:
         masking.tidy(model)
         raise
     masking.tidy(model)
+
+
+@contextmanager
+def all_or_nothing(model: nn.Module, owner: str) -> Iterator[None]:
+    """After an error inside, however often votes were cast there, this pruner's are what they were."""
+    before = [
+        (module, name, held.votes[owner]) for module, name, held in masking.all_masked(model) if owner in held.votes
+    ]
+    try:
+        yield
+    except BaseException:
+        earlier = {id(module.get_parameter(name)) for module, name, _ in before}
+        for number, held in _of(model, owner).items():
+            if number not in earlier:
+                held.drop_vote(owner, keep_zeros=False)
+        for module, name, vote in before:
+            held = masking.attach(module, name)
+            if held.votes.get(owner) is not vote:
+                held.set_vote(owner, vote)
+        masking.tidy(model)
+        raise
 
 
 def _of(model: nn.Module, owner: str) -> dict[int, Masked]:

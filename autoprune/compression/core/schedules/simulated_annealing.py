@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from autoprune.annealing import accepts, perturbed
 from autoprune.compression.core.config_list import is_integer, is_number
 from autoprune.compression.core.formulas import sparsity_of
 from autoprune.compression.core.scaling import scale_to_target
@@ -88,22 +89,11 @@ class SimulatedAnnealing(Schedule):
         require(holds, f"{self.name}.{argument}", getattr(self, argument), expected)
 
 
-def perturbed(proposal: Mapping[str, float], magnitude: float, random: Random) -> dict[str, float]:
-    """Each number moved by up to `magnitude`, and reflected at 0 and 1, where clipping would empty layers."""
-    moved = {name: abs(value + random.uniform(-magnitude, magnitude)) for name, value in proposal.items()}
-    return {name: min(value, 2 - value) for name, value in moved.items()}
-
-
 def larger_to_larger(sparsities: Mapping[str, float], sizes: Mapping[str, int]) -> dict[str, float]:
     """The same sparsities, dealt out anew: the larger a layer, the larger its share. Equals keep their order."""
     ranked = sorted(sparsities, key=lambda name: (sizes[name], sparsities[name]))
     dealt = dict(zip(ranked, sorted(sparsities.values()), strict=True))
     return {name: dealt[name] for name in sparsities}
-
-
-def accepts(loss: float, heat: float, random: Random) -> bool:
-    """Whether a loss is borne: `loss` in average changes, `heat` the share of the start temperature that is left."""
-    return random.random() < math.exp(-loss / heat)
 
 
 def _total(targets: Mapping[str, float], sizes: Mapping[str, int]) -> float:

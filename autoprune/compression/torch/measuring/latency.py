@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
@@ -31,8 +32,7 @@ _QUIET = "KINETO_LOG_LEVEL"
 def latency(model: nn.Module, example_input: Any, size: int, warmup: int, repeats: int) -> Latency:
     """The times of `repeats` forwards in eval and inference mode after `warmup` others, and the memory of one more."""
     device = _device(model)
-    sized = resized(example_input, _batch(example_input), size)
-    inputs = each_tensor(sized, lambda tensor: tensor.to(device))
+    inputs = inputs_for(model, example_input, size)
     times, grown = (_cuda_times, _cuda_growth) if device.type == "cuda" else (_cpu_times, _cpu_growth)
 
     def run() -> None:
@@ -46,6 +46,29 @@ def latency(model: nn.Module, example_input: Any, size: int, warmup: int, repeat
         peak = bytes_of([*tensors_of(model), *tensors(inputs)]) + grown(run, device)
     median, p95 = (float(np.quantile(taken, part)) for part in (0.5, 0.95))
     return Latency(size, median, p95, repeats, torch.get_num_threads(), _name(device), peak)
+
+
+def in_turn(models: Sequence[nn.Module], example_input: Any, size: int, repeats: int) -> list[list[float]]:
+    """The times of so many forwards of each model, one of each after another: what slows the machine down meanwhile
+    slows all of them down."""
+    runs = []
+    with random_state_kept(), ExitStack() as held:
+        for model in models:
+            held.enter_context(undisturbed(model))
+            model.eval()
+            runs.append((partial(call, model, inputs_for(model, example_input, size)), _device(model)))
+        held.enter_context(torch.inference_mode())
+        rounds = [
+            [(_cuda_times if device.type == "cuda" else _cpu_times)(run, 1, device)[0] for run, device in runs]
+            for _ in range(repeats)
+        ]
+    return [list(taken) for taken in zip(*rounds, strict=True)]
+
+
+def inputs_for(model: nn.Module, example_input: Any, size: int) -> Any:
+    """The example in a batch of this size, on the device of the model."""
+    device = _device(model)
+    return each_tensor(resized(example_input, _batch(example_input), size), lambda tensor: tensor.to(device))
 
 
 def _batch(example_input: Any) -> int:

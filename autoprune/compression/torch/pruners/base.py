@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -121,6 +121,10 @@ class Pruner(Configured):
     def prepare(self, layers: Sequence[LayerInfo]) -> None:
         """Override to gather what scores need, or to train, before the layers are pruned."""
 
+    def stages(self, budgets: Sequence[Budget]) -> Iterable[Sequence[Budget]]:
+        """Override to go to these budgets in several stages, each prepared with the masks of the one before."""
+        return [budgets]
+
     def budgets(self, model: nn.Module, entry: Entry, targets: Sequence[Target]) -> list[Budget]:
         """What an entry asks for of its layers at this epoch."""
         now, last = (self.amount(entry.settings, epoch) for epoch in (self._epoch, AT_THE_END))
@@ -161,8 +165,10 @@ class Pruner(Configured):
 
     def prune(self, budgets: Sequence[Budget]) -> None:
         """Prune to these budgets, of `plan()` or made from them."""
-        self.prepare([self.info(target) for budget in budgets for target in budget.targets])
-        self._mask(budgets)
+        with voting.all_or_nothing(self.model, self._owner):
+            for stage in self.stages(budgets):
+                self.prepare([self.info(target) for budget in stage for target in budget.targets])
+                self._mask(stage)
         self._compressed = True
 
     def update_epoch(self, epoch: int) -> None:

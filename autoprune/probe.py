@@ -1,18 +1,20 @@
-"""Work that needs torch, in a child process, so that the command line itself stays light.
+"""Work that needs torch, in a child process, so that the command line and the manager themselves stay light.
 
 The child leads a process group of its own, and all of it ends with this process: at Ctrl-C and SIGTERM we end it, and
 where we are killed, the child sees its standard input close. Its standard output is a file of which we read the one
-answer; whatever else it or the user's code prints goes to our standard error.
+answer; whatever else it or the user's code prints goes to our standard error, or line by line to whoever listens.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from types import FrameType
@@ -20,19 +22,38 @@ from typing import IO, Any
 
 from autoprune.errors import AutopruneError, UsageError
 
-_MODULE = "autoprune.compression.command"
+COMPRESSION = "autoprune.compression.command"
+SEARCH = "autoprune.search.command"
+"""The modules that answer."""
+
 _PATIENCE = 3.0
+_POLL_SECONDS = 0.1
 
 
-def ask(task: str, request: Mapping[str, Any]) -> Any:
-    """Have a child process do a task, and return what it answers; its errors are raised here."""
+def ask(
+    module: str,
+    task: str,
+    request: Mapping[str, Any],
+    *,
+    listener: Callable[[str], None] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Any:
+    """Have a child process do a task, and return what it answers; its errors are raised here.
+
+    A `listener` gets each line that the child prints. `meanwhile` is called every tenth of a second; what it raises
+    ends the child.
+    """
     with TemporaryFile() as answer, _ended_by_sigterm():
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, task], stdin=subprocess.PIPE, stdout=answer, start_new_session=True
+            [sys.executable, "-P", "-m", module, task],
+            stdin=subprocess.PIPE,
+            stdout=answer,
+            stderr=None if listener is None else subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             _send(process, request)
-            code = process.wait()
+            code = _wait(process, listener, meanwhile)
         except BaseException:
             _interrupt(process)
             raise
@@ -47,6 +68,33 @@ def _send(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> None:
     with suppress(BrokenPipeError):
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
+
+
+def _wait(
+    process: subprocess.Popen[bytes], listener: Callable[[str], None] | None, meanwhile: Callable[[], None]
+) -> int:
+    """The exit code. Lines are passed on as they come, also those that the child's own children still print."""
+    heard = b""
+    while True:
+        meanwhile()
+        if process.stderr is None or listener is None:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_POLL_SECONDS)
+            continue
+        over = process.poll() is not None
+        while select.select([process.stderr], [], [], 0 if over else _POLL_SECONDS)[0]:
+            if not (more := os.read(process.stderr.fileno(), 1 << 16)):
+                over = True
+                break
+            *lines, heard = (heard + more).split(b"\n")
+            for line in lines:
+                listener(line.decode(errors="replace"))
+        if over and process.poll() is not None:
+            if heard:
+                listener(heard.decode(errors="replace"))
+            return process.returncode
+        if over:
+            process.wait()
 
 
 def _read(answer: IO[bytes], code: int) -> Any:
@@ -76,6 +124,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.close()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 @contextmanager
@@ -85,6 +135,9 @@ def _ended_by_sigterm() -> Iterator[None]:
     def leave(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
