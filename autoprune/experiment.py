@@ -26,7 +26,7 @@ from autoprune.manager.launch import check, detach, drive, new_experiment
 from autoprune.protocol import DEFAULT
 from autoprune.records import JSON, ExperimentState, TrialState
 from autoprune.results import Results
-from autoprune.results.models import ExperimentDetail, Page, Trial
+from autoprune.results.models import Best, ExperimentDetail, Page, Trial
 from autoprune.results.pages import whole
 from autoprune.store import Experiment as Stored
 from autoprune.store import Store, experiments, find_workspace
@@ -151,8 +151,8 @@ class Experiment:
 
             return whole(page, limit=limit).items
 
-    def best(self) -> Trial | None:
-        """The succeeded trial of the best value; None where none has succeeded."""
+    def best(self) -> Best | None:
+        """The best trial, as `autoprune best --json`; None where none has succeeded and keeps to all constraints."""
         return self.status.best
 
     def export_data(self) -> list[dict[str, JSON]]:

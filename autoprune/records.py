@@ -73,7 +73,9 @@ class Trial:
     `value` is the final result (of an early stopped trial the last intermediate one), `metrics` its whole dict.
     `tuner_state` is what the tuner returned with the proposal. `known` is how many trials had finished when the
     parameters were proposed, and `finish_order` this trial's place among the finished ones: together they let a
-    tuner be rebuilt to exactly the knowledge it had.
+    tuner be rebuilt to exactly the knowledge it had. `origin` names the starting point that the parameters are, and is
+    empty where the tuner proposed them; `repeat_of` is the trial whose parameters run once more, with a fresh seed.
+    `feasible` is false where the result breaks a constraint of the experiment: such a trial is never the best.
     """
 
     number: int
@@ -89,6 +91,9 @@ class Trial:
     tuner_state: JSON = None
     known: int = 0
     finish_order: int | None = None
+    origin: str = ""
+    repeat_of: int | None = None
+    feasible: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,53 @@ class TrialSpec:
     parameters: Parameters
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers of a model that share one sparsity. `size` counts their weights; `units` their filters that can go as
+    one, or None where single weights go."""
+
+    name: str
+    layers: tuple[str, ...]
+    size: int
+    units: int | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How good a model is after a pruner has taken these shares of one group alone, without training."""
+
+    pruner: str
+    group: str
+    sparsities: tuple[float, ...]
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """Parameters that an experiment tries before it asks its tuner, and what to call them."""
+
+    name: str
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the rest of autoprune knows of the model of a task.
+
+    `dense` is what the task's `evaluate` says of it before anything is pruned, `cost` its parameters, MACs and bytes.
+    `groups` are by pruner, and `curves` say how much each of them matters. `budget` says what every trial keeps to.
+    `space` is the search space that the groups make, and `starts` are what is tried first.
+    """
+
+    dense: Mapping[str, JSON]
+    cost: Mapping[str, JSON]
+    groups: Mapping[str, Sequence[Group]]
+    curves: Sequence[Curve]
+    budget: Mapping[str, JSON]
+    space: Mapping[str, JSON]
+    starts: Sequence[StartingPoint]
 
 
 @dataclass(frozen=True)

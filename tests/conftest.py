@@ -77,3 +77,17 @@ def sample(fresh: Sample) -> Sample:
         trials.finish(tx, fresh.id, 6, TrialState.USER_CANCELED, clock(20), message="killed by command")
     fresh.report(7, 0, 0.4)
     return fresh
+
+
+@pytest.fixture
+def repeated(fresh: Sample) -> Sample:
+    """An experiment whose leaders ran again: trial 1 was the luckiest, the starting point 0 is the best. Trial 3 has
+    the highest value of all and is not feasible."""
+    points = [{"lr": 0.1 * number} for number in range(4)]
+    fresh.succeed(0, 0.8, points[0], origin="LAMP")
+    fresh.succeed(1, 0.95, points[1])
+    fresh.succeed(2, 0.9, points[2])
+    fresh.succeed(3, 0.99, points[3], feasible=False)
+    for number, (of, value) in enumerate([(0, 0.81), (1, 0.7), (0, 0.83), (1, 0.72)], start=4):
+        fresh.succeed(number, value, points[of], origin="" if of else "LAMP", repeat_of=of)
+    return fresh

@@ -35,10 +35,13 @@ class Sample:
             experiments.create(tx, Experiment(id, "digits", config, 7, ExperimentState.RUNNING, created))
         self.workspace.folder(id).mkdir()
 
-    def add(self, number: int, parameters: Parameters | None = None) -> None:
+    def add(
+        self, number: int, parameters: Parameters | None = None, origin: str = "", repeat_of: int | None = None
+    ) -> None:
         given = {"lr": 0.1 * number} if parameters is None else parameters
+        trial = Trial(number, TrialState.WAITING, given, created=clock(number), origin=origin, repeat_of=repeat_of)
         with self.store.write() as tx:
-            trials.create(tx, self.id, Trial(number, TrialState.WAITING, given, created=clock(number)))
+            trials.create(tx, self.id, trial)
 
     def start(self, number: int, attempt: int = 0) -> None:
         with self.store.write() as tx:
@@ -58,19 +61,30 @@ class Sample:
         message: str = "",
         attempt: int = 0,
         values: Parameters | None = None,
+        feasible: bool = True,
     ) -> None:
         ended = clock(number + 5)
         given = values if values is not None else {} if value is None else {"default": value, "sparsity": 0.8}
         with self.store.write(durable=True) as tx:
             trials.end_attempt(tx, self.id, number, attempt, ended, Exit(1 if state is TrialState.FAILED else 0))
-            trials.finish(tx, self.id, number, state, ended, value=value, metrics=given, message=message)
+            trials.finish(
+                tx, self.id, number, state, ended, value=value, metrics=given, message=message, feasible=feasible
+            )
 
-    def succeed(self, number: int, value: float, parameters: Parameters | None = None) -> None:
-        self.add(number, parameters)
+    def succeed(
+        self,
+        number: int,
+        value: float,
+        parameters: Parameters | None = None,
+        origin: str = "",
+        repeat_of: int | None = None,
+        feasible: bool = True,
+    ) -> None:
+        self.add(number, parameters, origin, repeat_of)
         self.start(number)
         self.report(number, 0, value / 2)
         self.report(number, 1, value, final=True)
-        self.finish(number, TrialState.SUCCEEDED, value)
+        self.finish(number, TrialState.SUCCEEDED, value, feasible=feasible)
 
     def end(self, state: ExperimentState = ExperimentState.DONE, message: str = "") -> None:
         with self.store.write() as tx:

@@ -9,15 +9,27 @@ from autoprune.cli._progress import number
 from autoprune.cli._tables import print_fields, print_heading
 from autoprune.records import JSON
 from autoprune.results.export import leaves
-from autoprune.results.models import Attempt, TrialDetail
+from autoprune.results.models import Attempt, Best, TrialDetail
+from autoprune.results.reader import came_from
 
 
-def show_trial(trial: TrialDetail, folder: Path) -> None:
+def repeated(best: Best) -> str:
+    """What the repeats of the best trial say; empty without them."""
+    if best.mean is None:
+        return ""
+    noise = "" if best.noise is None else f"; one result has a standard deviation of {number(best.noise)}"
+    return f"{number(best.mean)}, the mean of {best.repeats} repeat{'' if best.repeats == 1 else 's'}{noise}"
+
+
+def show_trial(trial: TrialDetail, folder: Path, repeats: str = "") -> None:
     print_fields(
         [
             ("trial", str(trial.number)),
             ("state", trial.state.value),
             ("value", number(trial.value)),
+            ("repeated", repeats),
+            ("from", came_from(trial)),
+            ("feasible", "" if trial.feasible else "no"),
             ("message", trial.message),
             ("started", trial.started or ""),
             ("ended", trial.ended or ""),

@@ -11,7 +11,7 @@ from autoprune.cli._common import examples, id_argument, json_option, note, prin
 
 if TYPE_CHECKING:
     from autoprune.results import Results
-    from autoprune.results.models import ExperimentDetail, Page, ParetoTrial, Trial
+    from autoprune.results.models import Best, ExperimentDetail, Page, ParetoTrial
 
 
 @click.command(
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def command(id: str | None, top: int | None, as_json: bool, workspace: Path | None) -> None:
     """Show the best trial of the experiment ID: an id or the beginning of one; by default the newest.
 
-    The best trial is the succeeded one with the highest value, or the lowest where the experiment minimises. Where
-    none has succeeded, --json prints null. Of an experiment with several objectives, all trials are listed that no
-    other beats in every one of them.
+    The best trial is the succeeded one with the highest value, or the lowest where the experiment minimises. Where the
+    leaders ran again with fresh seeds, the mean of these repeats counts instead. A trial that breaks a constraint is
+    never the best. Where there is none, --json prints null. Of an experiment with several objectives, all trials are
+    listed that no other beats in every one of them.
     """
     from autoprune.results.reader import objectives
 
@@ -38,40 +39,44 @@ def command(id: str | None, top: int | None, as_json: bool, workspace: Path | No
         if several:
             _show_front(results.pareto(experiment.id), as_json)
         elif top is not None:
-            _show_top(_top(results, experiment, top), as_json)
+            _show_top(results.top(experiment.id, count=top), as_json)
         else:
             _show_best(results, experiment, as_json)
 
 
 def _show_best(results: Results, experiment: ExperimentDetail, as_json: bool) -> None:
-    from autoprune.cli._trials import show_trial
+    from autoprune.cli._trials import repeated, show_trial
+    from autoprune.records import TrialState
+    from autoprune.results.reader import no_best
 
     best = experiment.best
     if best is None:
-        note(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
+        note(no_best(experiment.id, experiment.trials.get(TrialState.SUCCEEDED, 0)))
     if as_json:
         print_json(best)
     elif best is not None:
-        show_trial(results.trial(experiment.id, best.number), results.workspace.trial(experiment.id, best.number))
+        folder = results.workspace.trial(experiment.id, best.number)
+        show_trial(results.trial(experiment.id, best.number), folder, repeated(best))
 
 
-def _top(results: Results, experiment: ExperimentDetail, count: int) -> Page[Trial]:
-    from autoprune.records import OptimizeMode, TrialState
-    from autoprune.results.models import Page
-
-    sort = "value" if experiment.optimize_mode == OptimizeMode.MINIMIZE else "-value"
-    return Page(items=results.trials(experiment.id, states=[TrialState.SUCCEEDED], sort=sort, limit=count).items)
-
-
-def _show_top(page: Page[Trial], as_json: bool) -> None:
+def _show_top(page: Page[Best], as_json: bool) -> None:
     from autoprune.cli._progress import number, shorten
     from autoprune.cli._tables import print_table
 
     if as_json:
         print_json(page)
         return
-    rows = [(str(trial.number), number(trial.value), shorten(trial.parameters, 200)) for trial in page.items]
-    print_table(("number", "value", "parameters"), rows, numeric=("number", "value"))
+    columns = {
+        "number": [str(trial.number) for trial in page.items],
+        "value": [number(trial.value) for trial in page.items],
+        "mean": [number(trial.mean) for trial in page.items],
+        "repeats": [str(trial.repeats) for trial in page.items],
+        "parameters": [shorten(trial.parameters, 200) for trial in page.items],
+    }
+    if not any(trial.repeats for trial in page.items):
+        del columns["mean"], columns["repeats"]
+    rows = list(zip(*columns.values(), strict=True))
+    print_table(list(columns), rows, numeric=("number", "value", "mean", "repeats"))
 
 
 def _show_front(page: Page[ParetoTrial], as_json: bool) -> None:

@@ -45,9 +45,9 @@ _OPTUNA_SECONDS = 0.015
 def command(id: str | None, form: str, as_json: bool, output: Path | None, workspace: Path | None) -> None:
     """Write all trials of the experiment ID: an id or the beginning of one; by default the newest.
 
-    CSV has a row per trial: number, state, value, duration in seconds, then param.<path> and metric.<name>. JSON has
-    everything: the configuration, and all trials with all their reports. optuna is an SQLite database for Optuna and
-    optuna-dashboard. A FILE that exists is replaced.
+    CSV has a row per trial: number, state, value, duration in seconds, then (where any trial has one) origin, repeat_of
+    and feasible, then param.<path> and metric.<name>. JSON has everything: the configuration, and all trials with all
+    their reports. optuna is an SQLite database for Optuna and optuna-dashboard. A FILE that exists is replaced.
     """
     from autoprune.results import write_csv, write_json
 

@@ -33,6 +33,7 @@ def command(id: str | None, as_json: bool, workspace: Path | None) -> None:
 def _show(experiment: ExperimentDetail, folder: Path, course: list[float]) -> None:
     from autoprune.cli._progress import clock, number, shorten, sparkline
     from autoprune.cli._tables import print_fields
+    from autoprune.cli._trials import repeated
 
     best = experiment.best
     counts = ", ".join(f"{count} {state.value}" for state, count in sorted(experiment.trials.items()))
@@ -44,6 +45,7 @@ def _show(experiment: ExperimentDetail, folder: Path, course: list[float]) -> No
             ("message", experiment.message),
             ("trials", counts or "none"),
             ("best", f"trial {best.number}: {number(best.value)}" if best else "none"),
+            ("repeated", repeated(best) if best else ""),
             ("so far", sparkline(course, sys.stdout.encoding)),
             ("parameters", shorten(best.parameters, 300) if best else ""),
             ("limits", _limits(experiment.limits)),

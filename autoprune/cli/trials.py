@@ -76,17 +76,19 @@ def command(
 def _show(trials: list[Trial]) -> None:
     from autoprune.cli._progress import number, shorten
     from autoprune.cli._tables import print_table
-    from autoprune.results.reader import elapsed
+    from autoprune.results.reader import came_from, elapsed
 
-    rows = [
-        (
-            str(trial.number),
-            trial.state.value,
-            number(trial.value),
-            number(elapsed(trial.started, trial.ended)),
-            shorten(trial.parameters, 200),
-        )
-        for trial in trials
-    ]
-    columns = ("number", "state", "value", "seconds", "parameters")
-    print_table(columns, rows, numeric=("number", "value", "seconds"))
+    columns = {
+        "number": [str(trial.number) for trial in trials],
+        "state": [trial.state.value for trial in trials],
+        "value": [number(trial.value) for trial in trials],
+        "seconds": [number(elapsed(trial.started, trial.ended)) for trial in trials],
+        "from": [came_from(trial) for trial in trials],
+        "feasible": ["" if trial.feasible else "no" for trial in trials],
+        "parameters": [shorten(trial.parameters, 200) for trial in trials],
+    }
+    for optional in ("from", "feasible"):
+        if not any(columns[optional]):
+            del columns[optional]
+    rows = list(zip(*columns.values(), strict=True))
+    print_table(list(columns), rows, numeric=("number", "value", "seconds"))

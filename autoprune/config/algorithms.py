@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from autoprune.assessors import Assessor, assessors
-from autoprune.config.model import DEFAULT_TUNER
+from autoprune.config.model import DEFAULT_TUNER, DEFAULT_TUNER_OF_TASKS
 from autoprune.config.nni import TUNERS
 from autoprune.config.problems import Location, problems_of, walk
 from autoprune.config.translate import Draft, Found, join_class_file
@@ -27,12 +27,14 @@ _OWN = "tuner.className"
 
 
 def check_tuner(draft: Draft, space: Space | None, base: Path) -> None:
-    """The tuner's fields made canonical; TPE where none is named. Without a space, `Tuner.check` waits for one."""
+    """The tuner's fields made canonical; without a name TPE, or auto for a task. Without a space, `Tuner.check`
+    waits for one."""
     join_class_file(draft)
     if _OWN in draft.found:
         _check_own(draft, base)
         return
-    _set(draft, "tuner.name", Scalar(DEFAULT_TUNER, draft.mark))
+    default = DEFAULT_TUNER_OF_TASKS if "task" in draft.found else DEFAULT_TUNER
+    _set(draft, "tuner.name", Scalar(default, draft.mark))
     if "tuner.codeDirectory" in draft.found:
         draft.complain("tuner.codeDirectory", "className beside it", "a tuner with a name needs no folder")
     plugin = _plugin(draft, "tuner", tuners, TUNERS)
@@ -69,7 +71,8 @@ def _plugin(draft: Draft, section: str, registry: Registry[T], gone: Mapping[str
     if plugin is None:
         names = registry.names()
         remedy = gone.get(fold(node.value)) or did_you_mean(node.value, names)
-        draft.complain(path, f"one of {', '.join(names)}", "" if remedy.startswith("valid:") else remedy)
+        nearest = "" if remedy.startswith("valid:") else remedy
+        draft.complain(path, f"a known {section}" if nearest else f"one of {', '.join(names)}", nearest)
         return None
     _set(draft, path, Scalar(plugin.__dict__["name"], node.mark), replace=True)
     return plugin

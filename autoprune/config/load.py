@@ -13,6 +13,7 @@ from autoprune.config.model import ConfigFile, ExperimentConfig
 from autoprune.config.nni import IGNORED, PLATFORMS, REFUSED
 from autoprune.config.overrides import override
 from autoprune.config.problems import Location, problems_of, walk
+from autoprune.config.starting import check_starting_points
 from autoprune.config.translate import Draft, Found, leaves, translate
 from autoprune.config.values import BASE, nearest_file, parse_flag
 from autoprune.document import Node, Scalar, Table, describe, from_plain, plain, read
@@ -23,6 +24,9 @@ from autoprune.search_space import Space, parse_space
 PLAIN = "configuration"
 """What errors and results call a configuration that came from no file."""
 INLINE, IN_FILE = "searchSpace", "searchSpaceFile"
+COMMAND, TASK = "trialCommand", "task"
+_OF_TASKS = ("taskArguments", "budget", "search")
+"""What says nothing without a task."""
 _GPU_FIELDS = tuple(f"trainingService.{name}" for name in ("useActiveGpu", "maxTrialNumberPerGpu", "gpuIndices"))
 
 
@@ -43,11 +47,11 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
     return _load(root, form, overrides, path.parent, str(path))
 
 
-def load_plain(data: Mapping[str, JSON]) -> Loaded:
+def load_plain(data: Mapping[str, JSON], overrides: Sequence[str] = ()) -> Loaded:
     """The same for a dict with the fields of a file; its relative paths start from the current folder."""
     problems: list[Problem] = []
     root = from_plain(_spelled(data, "", problems), PLAIN)
-    return _load(root, problems, (), Path(), PLAIN)
+    return _load(root, problems, overrides, Path(), PLAIN)
 
 
 def _spelled(value: JSON, path: str, problems: list[Problem]) -> JSON:
@@ -78,14 +82,31 @@ def _load(root: Node, form: Sequence[Problem], overrides: Sequence[str], folder:
     override(draft, overrides)
     _refuse(draft)
     notes = _notes(draft)
-    space = _read_space(draft, folder)
+    _check_task(draft)
+    space = None if TASK in draft.found else _read_space(draft, folder)
     base = folder.absolute()
     check_tuner(draft, space, base)
     check_assessor(draft)
+    check_starting_points(draft, space)
     config = _validate(draft, base)
     if config is None or draft.problems:
         raise ConfigError(draft.problems)
     return Loaded(config, notes, source)
+
+
+def _check_task(draft: Draft) -> None:
+    """A task, whose space is made from its model once the experiment runs, or a command and a space."""
+    if TASK not in draft.found:
+        if COMMAND not in draft.found and not draft.meant(COMMAND, TASK):
+            draft.complain(COMMAND, f"{COMMAND}, or {TASK}", f"write {COMMAND}: python3 trial.py")
+        for path in draft.found:
+            if path.split(".")[0] in _OF_TASKS:
+                draft.complain(path, f"{TASK} beside it", f"write {TASK}: task.py:Task")
+        return
+    for path in (COMMAND, INLINE, IN_FILE):
+        if path in draft.found:
+            draft.complain(path, f"no {path} beside {TASK}", "a task brings its own; keep one of the two")
+            del draft.found[path]
 
 
 def _refuse(draft: Draft) -> None:
@@ -148,6 +169,8 @@ def _open_space(draft: Draft, folder: Path) -> Node | None:
 def _validate(draft: Draft, base: Path) -> ExperimentConfig | None:
     """The file as the model sees it. A search space that is missing or wrong has had its problem already."""
     data: dict[str, JSON] = {"experimentName": base.name or "experiment", "trialCodeDirectory": "."}
+    if TASK in draft.found:
+        data[INLINE] = {}
     for path, _ in leaves():
         if path in draft.found:
             _insert(data, path, plain(draft.found[path].node))

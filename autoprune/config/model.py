@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from autoprune.config.problems import problems_of, walk
-from autoprune.config.values import Duration, Flag, Folder, GpuIndices, Place, Text, refuse
+from autoprune.config.search import Bounds, BudgetConfig, SearchConfig
+from autoprune.config.values import Duration, Flag, Folder, GpuIndices, Place, Section, TaskClass, Text, refuse
 from autoprune.document import from_plain
 from autoprune.errors import ConfigError, did_you_mean
 from autoprune.records import JSON, OptimizeMode
@@ -25,6 +25,9 @@ from autoprune.runners import runners
 from autoprune.search_space import Space, space_from_plain
 
 DEFAULT_TUNER = "TPE"
+DEFAULT_TUNER_OF_TASKS = "auto"
+PRUNERS, PRUNERS_OF_FILTERS = ("gradual", "level"), ("l1",)
+"""What tasks are pruned by where nothing is said."""
 STORED = "stored configuration"
 
 
@@ -33,19 +36,6 @@ class V1:
     """Where NNI's v1 files put a field."""
 
     path: str
-
-
-class Section(BaseModel):
-    """A table of the file: snake_case in Python, camelCase outside."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
 
 
 class TunerConfig(Section):
@@ -141,8 +131,24 @@ class ExperimentConfig(Section):
     search_space: dict[str, Any] = Field(
         description="The search space itself. Exactly one of searchSpace and searchSpaceFile is given."
     )
-    trial_command: Annotated[Text, V1("trial.command")] = Field(
-        description="Shell command that runs one trial, started in trialCodeDirectory."
+    trial_command: Annotated[Text | None, V1("trial.command")] = Field(
+        default=None,
+        description="Shell command that runs one trial, started in trialCodeDirectory. Exactly one of trialCommand and "
+        "task is given.",
+    )
+    task: TaskClass | None = Field(
+        default=None, description="File and class of a task, such as task.py:Task: autoprune prunes and trains itself."
+    )
+    task_arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the task's class.")
+    budget: BudgetConfig | None = Field(default=None, description="What every trial of a task keeps to.")
+    search: SearchConfig = Field(default=SearchConfig(), description="What is searched of a task's model, and how.")
+    starting_points: list[dict[str, Any]] = Field(
+        default_factory=list, description="Parameters of trials that run before the tuner is asked."
+    )
+    constraints: dict[str, Bounds] = Field(
+        default_factory=dict,
+        validate_default=True,
+        description="Numbers of the final result that must keep within bounds; a trial that breaks one is never best.",
     )
     trial_code_directory: Annotated[Folder, V1("trial.codeDir")] = Field(
         default=Path(), description="Folder of the trial's code, which must exist."
@@ -169,6 +175,22 @@ class ExperimentConfig(Section):
         default=120.0, description="A tuner that takes longer than this over one answer is started again."
     )
 
+    @field_validator("constraints")
+    @classmethod
+    def _with_those_of_the_budget(cls, given: dict[str, Bounds], info: ValidationInfo) -> dict[str, Bounds]:
+        budget: BudgetConfig | None = info.data.get("budget")
+        return given if budget is None else {**budget.bounds, **given}
+
+    @field_validator("trial_concurrency")
+    @classmethod
+    def _undisturbed(cls, count: int, info: ValidationInfo) -> int:
+        budget: BudgetConfig | None = info.data.get("budget")
+        if count > 1 and budget is not None and budget.latency is not None:
+            raise refuse(
+                "1 beside budget.latency", "latency is measured, so trials run one at a time; write trialConcurrency: 1"
+            )
+        return count
+
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
         """The inverse of `to_json`; folders are not looked for."""
@@ -186,6 +208,12 @@ class ExperimentConfig(Section):
     def space(self) -> Space:
         """The parsed search space."""
         return space_from_plain(self.search_space, STORED)
+
+    @property
+    def pruners(self) -> list[str]:
+        """What a task is pruned by: as the file says, else what serves its budget."""
+        filters = self.budget is not None and (self.budget.sparsity or self.budget.parameters) is None
+        return self.search.pruners or list(PRUNERS_OF_FILTERS if filters else PRUNERS)
 
     @property
     def optimize_mode(self) -> OptimizeMode:

@@ -69,6 +69,9 @@ def _problem(
     if detail["type"] == "extra_forbidden":
         return Problem(path, "an unknown name", "a valid one", mark, did_you_mean(str(location[-1]), names))
     if detail["type"] == "refused":
+        if node is None and isinstance(detail["input"], Mapping) and detail["input"]:
+            names = list(map(str, detail["input"]))
+            given, mark = " and ".join(names), locate([*location, names[0]])[1]
         return Problem(path, given, context["expected"], mark, context["remedy"])
     place = _property(schema, location)
     expected = _phrase(place, schema) if place else ""

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from autoprune.assessors import assessors
 from autoprune.config.model import DEFAULT_TUNER, AssessorConfig, ConfigFile, TrainingServiceConfig, TunerConfig
 from autoprune.config.nni import IGNORED, REFUSED
+from autoprune.config.search import BudgetConfig, SearchConfig
 from autoprune.records import JSON
 from autoprune.tuners import tuners
 
@@ -29,6 +30,8 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     "tuner": TunerConfig,
     "assessor": AssessorConfig,
     "trainingService": TrainingServiceConfig,
+    "budget": BudgetConfig,
+    "search": SearchConfig,
 }
 
 
@@ -47,8 +50,9 @@ def schema() -> dict[str, JSON]:
             sections[section]["properties"].setdefault(name, about)
     root = definitions.pop(names[ConfigFile])
     root["required"] = [name for name in root["required"] if name not in ("experimentName", "searchSpace")]
-    root["oneOf"] = [{"required": ["searchSpace"]}, {"required": ["searchSpaceFile"]}]
-    for name in ("tuner", "trainingService"):
+    own = [{"required": ["trialCommand", "searchSpace"]}, {"required": ["trialCommand", "searchSpaceFile"]}]
+    root["oneOf"] = [*own, {"required": ["task"]}]
+    for name in ("tuner", "trainingService", "search"):
         root["properties"][name].pop("default")
     root |= {"title": "autoprune experiment", "description": "Settings of an autoprune experiment."}
     return {"$schema": DIALECT, **root, "$defs": definitions}

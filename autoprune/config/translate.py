@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import get_args
 
-from autoprune.config.model import V1, ConfigFile, Section
+from autoprune.config.model import V1, ConfigFile
 from autoprune.config.nni import IGNORED, REFUSED
+from autoprune.config.values import Section
 from autoprune.document import Node, Scalar, Table, describe
 from autoprune.errors import Mark, Problem, nearest
 from autoprune.registry import fold

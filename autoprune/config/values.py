@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from autoprune.errors import nearest
@@ -23,6 +24,19 @@ _DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)")
 _FLAGS: Mapping[str, bool] = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 BASE = "base"
 """The key of the validation context that holds the folder relative paths start from."""
+
+
+class Section(BaseModel):
+    """A table of the file: snake_case in Python, camelCase outside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
 
 
 def refuse(expected: str, remedy: str = "") -> PydanticCustomError:
@@ -106,6 +120,20 @@ def _base(info: ValidationInfo) -> Path | None:
     return context.get(BASE) if isinstance(context, Mapping) else None
 
 
+def _task(value: str, info: ValidationInfo) -> str:
+    """`task.py:Task`, with the file's whole path."""
+    file, _, name = value.rpartition(":")
+    if not file.endswith(".py") or not name.isidentifier():
+        raise refuse("a file and a class in it, such as task.py:Task")
+    base = _base(info)
+    if base is None:
+        return value
+    found = resolve(Path(file), base)
+    if not found.is_file():
+        raise refuse("a file that exists", nearest_file(found))
+    return f"{found}:{name}"
+
+
 def _indices(value: JSON) -> JSON:
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(",")]
@@ -142,3 +170,5 @@ Folder = Annotated[Path, BeforeValidator(_path), AfterValidator(_folder), WithJs
 GpuIndices = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_indices), WithJsonSchema(_INDICES_SCHEMA)
 ]
+TaskClass = Annotated[str, AfterValidator(_task), WithJsonSchema({"type": "string", "pattern": r"\.py:[^:]+$"})]
+"""A class in a file of Python; a stored configuration may outlive it."""

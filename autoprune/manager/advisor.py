@@ -13,6 +13,7 @@ from typing import Any
 from autoprune.assessors import Assessor, Curve, assessors
 from autoprune.config import ExperimentConfig
 from autoprune.config.model import DEFAULT_TUNER
+from autoprune.manager.constraints import Penalty
 from autoprune.records import JSON, History, Trial, TrialState
 from autoprune.tuners import Tuner, make_tuner, tuners
 from autoprune.tuners._custom import load_custom
@@ -27,6 +28,7 @@ class Advisor:
         config = ExperimentConfig.from_json(start["config"])
         self._tuner = _tuner(config, start["seed"])
         self._assessor = _assessor(config)
+        self._penalty = Penalty(config)
         self._finished: list[Trial] = []
         self._running: dict[int, Trial] = {}
         self._curves: dict[int, list[float]] = {}
@@ -56,7 +58,7 @@ class Advisor:
 
     def _finish(self, trial: Trial) -> None:
         self._running.pop(trial.number, None)
-        self._finished.append(trial)
+        self._finished.append(self._penalty.heard(trial))
         if trial.state is TrialState.SUCCEEDED:
             self._completed.add(trial.number)
 
@@ -92,7 +94,8 @@ def _tuner(config: ExperimentConfig, seed: int) -> Tuner:
             seed,
         )
     plugin = tuners.get(tuner.name or DEFAULT_TUNER)
-    return make_tuner(plugin, config.space, plugin.Args.model_validate(tuner.class_args), seed)
+    known = {"scaled": True} if config.budget and "scaled" in plugin.Args.model_fields else {}
+    return make_tuner(plugin, config.space, plugin.Args.model_validate({**known, **tuner.class_args}), seed)
 
 
 def _assessor(config: ExperimentConfig) -> Assessor | None:

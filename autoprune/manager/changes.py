@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from autoprune.config import ExperimentConfig
 from autoprune.errors import UsageError
+from autoprune.manager.constraints import violations
 from autoprune.records import JSON, ExperimentState, Trial, TrialState, timestamp
 from autoprune.store import Event, Experiment, Store, Workspace, events, experiments, trials
 
@@ -92,12 +93,15 @@ def _retry(tx: Connection, experiment: Experiment, number: int, time: str) -> Ch
             f"autoprune update {experiment.id} --max-duration"
         )
     trials.reopen(tx, experiment.id, number)
-    event = events.add(tx, experiment.id, time, "trial_retried", {"trial": number, "state": trial.state})
+    data: dict[str, JSON] = {"trial": number, "state": trial.state}
+    data |= {} if trial.repeat_of is None else {"repeat_of": trial.repeat_of}
+    event = events.add(tx, experiment.id, time, "trial_retried", data)
     return Change([event], again=trials.get(tx, experiment.id, number), opens=True)
 
 
 def _import(tx: Connection, experiment: Experiment, file: str, results: Sequence[JSON], time: str) -> Change:
     number, order = trials.next_number(tx, experiment.id), trials.next_order(tx, experiment.id)
+    constraints = ExperimentConfig.from_json(experiment.config).constraints
     arrived = [
         Trial(
             number=number + place,
@@ -109,6 +113,9 @@ def _import(tx: Connection, experiment: Experiment, file: str, results: Sequence
             ended=time,
             message=f"imported from {file}",
             finish_order=order + place,
+            origin=result.get("origin", ""),
+            repeat_of=None if result.get("repeat_of") is None else number + result["repeat_of"],
+            feasible=not violations(result["metrics"], constraints),
         )
         for place, result in enumerate(results)
     ]
@@ -117,5 +124,6 @@ def _import(tx: Connection, experiment: Experiment, file: str, results: Sequence
 
 
 def _arrival(tx: Connection, experiment: str, trial: Trial, time: str) -> Event:
-    data = {"trial": trial.number, "value": trial.value, "parameters": dict(trial.parameters)}
-    return events.add(tx, experiment, time, "trial_imported", {**data, "message": trial.message})
+    data: dict[str, JSON] = {"trial": trial.number, "value": trial.value, "parameters": dict(trial.parameters)}
+    data |= {"message": trial.message} | ({} if trial.feasible else {"feasible": False})
+    return events.add(tx, experiment, time, "trial_imported", data)

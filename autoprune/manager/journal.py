@@ -17,7 +17,7 @@ from autoprune.manager.changes import Change, make
 from autoprune.manager.verdict import Ending
 from autoprune.records import JSON, Exit, ExperimentState, Metric, Trial, TrialState, timestamp
 from autoprune.runners.base import Started
-from autoprune.store import Command, Store, commands, events, experiments, metrics, trials
+from autoprune.store import Command, Store, commands, events, experiments, metrics, models, trials
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,8 @@ class Journal:
             notice = self._event(tx, "experiment_resumed" if resumed else "experiment_started", {})
         self._tell(notice)
 
-    def experiment_ended(self, state: ExperimentState, message: str, active_seconds: float) -> None:
+    def experiment_ended(self, state: ExperimentState, message: str) -> None:
         with self._store.write(durable=True) as tx:
-            experiments.set_active_seconds(tx, self._experiment, active_seconds)
             experiments.set_state(tx, self._experiment, state, timestamp(self._now()), message)
             notice = self._event(tx, "experiment_ended", {"state": state, "message": message})
         self._tell(notice)
@@ -56,12 +55,18 @@ class Journal:
         with self._store.write() as tx:
             trials.create(tx, self._experiment, trial)
 
+    def trials(self) -> list[Trial]:
+        """All there are, in the order of their numbers."""
+        with self._store.read() as tx:
+            return trials.all(tx, self._experiment)
+
     def attempt_started(self, number: int, attempt: int) -> None:
         """Written before the process is started, so that no process can be unknown."""
         with self._store.write() as tx:
             trials.start(tx, self._experiment, number, attempt, timestamp(self._now()))
-            parameters = trials.get(tx, self._experiment, number).parameters
-            notice = self._event(tx, "trial_started", {"trial": number, "attempt": attempt, "parameters": parameters})
+            trial = trials.get(tx, self._experiment, number)
+            data = {"trial": number, "attempt": attempt, "parameters": trial.parameters, **_whence(trial)}
+            notice = self._event(tx, "trial_started", data)
         self._tell(notice)
 
     def process_started(self, number: int, attempt: int, process: Started) -> None:
@@ -95,10 +100,11 @@ class Journal:
                     value=ending.value,
                     metrics=dict(ending.metrics),
                     message=ending.message,
+                    feasible=ending.feasible,
                 )
-                data["value"] = ending.value
+                data |= {"value": ending.value} | ({} if ending.feasible else {"feasible": False})
             trial = trials.get(tx, self._experiment, number)
-            notice = self._event(tx, "trial_ended", {**data, "message": ending.message})
+            notice = self._event(tx, "trial_ended", {**data, "message": ending.message, **_whence(trial)})
         self._tell(notice)
         return trial
 
@@ -108,10 +114,30 @@ class Journal:
             time = timestamp(self._now())
             trials.finish(tx, self._experiment, number, TrialState.USER_CANCELED, time, message=message)
             trial = trials.get(tx, self._experiment, number)
-            data = {"trial": number, "state": trial.state, "value": None, "message": message}
+            data = {"trial": number, "state": trial.state, "value": None, "message": message, **_whence(trial)}
             notice = self._event(tx, "trial_ended", data)
         self._tell(notice)
         return trial
+
+    def progress(self, message: str) -> None:
+        """A line from a process that prepares or finishes: shown, not kept."""
+        self._tell({"event": "progress", "time": timestamp(self._now()), "message": message})
+
+    def study_started(self) -> None:
+        with self._store.write() as tx:
+            notice = self._event(tx, "study_started", {})
+        self._tell(notice)
+
+    def model_made(self, result: JSON, folder: str) -> None:
+        """What the search came to, and the folder of the model."""
+        with self._store.write(durable=True) as tx:
+            models.save_result(tx, self._experiment, result)
+            notice = self._event(tx, "model_made", {"trial": result["trial"], "folder": folder})
+        self._tell(notice)
+
+    def study_ended(self, lines: Sequence[str]) -> None:
+        """What was learned of the model, for a reader: shown, not kept."""
+        self._tell({"event": "study_ended", "time": timestamp(self._now()), "lines": list(lines)})
 
     def warning(self, message: str, **data: JSON) -> None:
         with self._store.write() as tx:
@@ -159,3 +185,10 @@ class Journal:
     def _event(self, tx: Connection, kind: str, data: dict[str, JSON]) -> Notice:
         event = events.add(tx, self._experiment, timestamp(self._now()), kind, data)
         return {"event": kind, "time": event.time, **data}
+
+
+def _whence(trial: Trial) -> dict[str, JSON]:
+    """Where a trial comes from, unless its tuner proposed it."""
+    if trial.repeat_of is not None:
+        return {"repeat_of": trial.repeat_of}
+    return {"origin": trial.origin} if trial.origin else {}

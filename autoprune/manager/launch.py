@@ -13,17 +13,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autoprune.config import ExperimentConfig
 from autoprune.errors import AutopruneError, StoreError, UsageError
+from autoprune.manager import tasks
 from autoprune.manager.advisor_client import AdvisorClient
+from autoprune.manager.finishing import finish
 from autoprune.manager.journal import Journal, Listener
-from autoprune.manager.loop import Manager, Outcome
-from autoprune.manager.recover import history, take_up
-from autoprune.records import ExperimentState, timestamp
+from autoprune.manager.loop import Manager
+from autoprune.manager.outcome import Outcome
+from autoprune.manager.recover import TakenUp, history, take_up
+from autoprune.manager.starts import all_starts
+from autoprune.records import ExperimentState, StartingPoint, timestamp
 from autoprune.runners import Options, Runner, runners
 from autoprune.store import Experiment, Store, Workspace, experiments
 
@@ -68,8 +72,8 @@ def end_orphans(experiment: Experiment, workspace: Workspace, store: Store) -> N
     with workspace.lock(experiment.id), contextlib.closing(runner):
         journal = Journal(store, experiment.id, runner.now, lambda notice: None)
         taken_up = take_up(experiment, store, workspace, runner, journal)
-        message = "stopped by command after its manager died"
-        journal.experiment_ended(ExperimentState.STOPPED, message, taken_up.active_seconds)
+        journal.active(taken_up.active_seconds)
+        journal.experiment_ended(ExperimentState.STOPPED, "stopped by command after its manager died")
 
 
 def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: Listener, resumed: bool) -> Outcome:
@@ -85,20 +89,73 @@ def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: 
         journal.refuse_commands_before(locked)
         taken_up = take_up(experiment, store, workspace, runner, journal)
         journal.experiment_started(resumed)
-        log = workspace.folder(experiment.id) / "fork-server.log"
-        runner.prepare(config.trial_command, config.trial_code_directory, log)
-        start = {"do": "start", "config": experiment.config, "seed": experiment.seed}
-        log = workspace.folder(experiment.id) / "tuner.log"
-        advisor = AdvisorClient(start, lambda: history(store, experiment.id), log, config.tuner_timeout)
-        with contextlib.closing(advisor):
-            manager = Manager(experiment.id, config, workspace, runner, advisor, journal, taken_up)
-            try:
-                with _signals_to(manager):
-                    return manager.run()
-            except AutopruneError as error:
-                with contextlib.suppress(StoreError):
-                    journal.experiment_ended(ExperimentState.FAILED, str(error), manager.active_seconds())
-                raise
+        try:
+            outcome = _stages(experiment, config, workspace, store, runner, journal, taken_up)
+        except AutopruneError as error:
+            with contextlib.suppress(StoreError):
+                journal.experiment_ended(ExperimentState.FAILED, str(error))
+            raise
+        journal.experiment_ended(outcome.state, outcome.message)
+        return outcome
+
+
+def _stages(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    workspace: Workspace,
+    store: Store,
+    runner: Runner,
+    journal: Journal,
+    taken_up: TakenUp,
+) -> Outcome:
+    """The trials; with a task, after a study of its model, and before what is made of the best."""
+    try:
+        config, studied = tasks.study(experiment, config, workspace, store, journal)
+        starts = all_starts(config, studied)
+        outcome = _search(experiment, config, workspace, store, runner, journal, taken_up, starts)
+        if outcome.state is ExperimentState.DONE:
+            finish(experiment, config, workspace, journal)
+        return outcome
+    except tasks.StoppedError as error:
+        return Outcome(ExperimentState.STOPPED, 0, str(error))
+    except KeyboardInterrupt:
+        return _interrupted(experiment, signal.SIGINT)
+    except SystemExit:
+        return _interrupted(experiment, signal.SIGTERM)
+
+
+def _search(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    workspace: Workspace,
+    store: Store,
+    runner: Runner,
+    journal: Journal,
+    taken_up: TakenUp,
+    starts: Sequence[StartingPoint],
+) -> Outcome:
+    """All trials, from where they stand to a limit or the end of the space."""
+    folder = workspace.folder(experiment.id)
+    command = tasks.command(config)
+    runner.prepare(command, config.trial_code_directory, folder / "fork-server.log")
+    start = {"do": "start", "config": config.to_json(), "seed": experiment.seed}
+    advisor = AdvisorClient(start, lambda: history(store, experiment.id), folder / "tuner.log", config.tuner_timeout)
+    with contextlib.closing(advisor):
+        environment = tasks.environment(experiment, config, workspace)
+        manager = Manager(
+            experiment.id, config, workspace, runner, advisor, journal, taken_up, command, starts, environment
+        )
+        try:
+            with _signals_to(manager):
+                return manager.run()
+        finally:
+            with contextlib.suppress(StoreError):
+                journal.active(manager.active_seconds())
+
+
+def _interrupted(experiment: Experiment, number: signal.Signals) -> Outcome:
+    message = f"interrupted; go on with: autoprune resume {experiment.id}"
+    return Outcome(ExperimentState.STOPPED, 128 + number, message)
 
 
 def detach(experiment: Experiment, workspace: Workspace, port: int | None, patience: float = 60.0) -> int:

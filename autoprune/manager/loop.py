@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from autoprune.config import ExperimentConfig
 from autoprune.errors import AutopruneError, TunerError
+from autoprune.manager import repeating
 from autoprune.manager.advisor_client import AdvisorClient, Answer, Failed, Judged, Proposed
+from autoprune.manager.attempt import Running, last_line
 from autoprune.manager.journal import Journal
+from autoprune.manager.outcome import Outcome, done
 from autoprune.manager.recover import TakenUp
 from autoprune.manager.verdict import Cut, Ending, conclude
-from autoprune.protocol import STDERR, ReportReader
-from autoprune.records import Exit, ExperimentState, Metric, Trial, TrialSpec, TrialState, timestamp
+from autoprune.protocol import KEEP_VARIABLE, STDERR, ReportReader
+from autoprune.records import (
+    Exit,
+    ExperimentState,
+    OptimizeMode,
+    StartingPoint,
+    Trial,
+    TrialSpec,
+    TrialState,
+    timestamp,
+)
 from autoprune.runners import Ended, Runner
 from autoprune.store import Command, Workspace
 
 STARTUP_FAILURES = 5
-_WORD = re.compile(r"\w")
 _ACTIVE_EVERY = 5.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the experiment ended for now; `code` is the exit code."""
-
-    state: ExperimentState
-    code: int
-    message: str
-
-
-@dataclass
-class _Running:
-    """An attempt that runs, and what it has reported."""
-
-    spec: TrialSpec
-    started: float
-    reader: ReportReader
-    final: Metric | None = None
-    last: Metric | None = None
-    cut: Cut | None = None
-    reason: str = ""
-
-    @property
-    def reported(self) -> bool:
-        return self.final is not None or self.last is not None
 
 
 @dataclass
@@ -59,10 +43,14 @@ class Manager:
     advisor: AdvisorClient
     journal: Journal
     taken_up: TakenUp
-    _running: dict[int, _Running] = field(default_factory=dict)
+    command: str
+    starts: Sequence[StartingPoint] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _running: dict[int, Running] = field(default_factory=dict)
     _asked: dict[int, int] = field(default_factory=dict)
     _exhausted: bool = False
     _closing: Outcome | None = None
+    _due: list[Trial] | None = None
     _silent_failures: int = 0
     _rewritten: bool = False
     _signal: int | None = None
@@ -71,6 +59,7 @@ class Manager:
         self._waiting = list(self.taken_up.waiting)
         self._next = self.taken_up.next
         self._created = self.taken_up.created
+        self._begun = self.taken_up.begun
         self._finished = self.taken_up.finished
         self._succeeded = self.taken_up.succeeded
         self._failures = dict(self.taken_up.failures)
@@ -93,14 +82,12 @@ class Manager:
                 self._end(end)
             self._hear()
             self._enforce_limits()
-        outcome = self._closing or self._done()
-        self.journal.experiment_ended(outcome.state, outcome.message, self.active_seconds())
-        return outcome
+        return self._closing or self._done()
 
     def _over(self) -> bool:
         if self._running:
             return False
-        return self._closing is not None or not (self._waiting or self._asked or self._may_ask())
+        return self._closing is not None or not (self._waiting or self._asked or self._may_ask() or self._repeats())
 
     def _may_ask(self) -> bool:
         return self._closing is None and not self._exhausted and not self._enough()
@@ -110,11 +97,21 @@ class Manager:
         limit = self.config.max_trial_number
         return limit is not None and self._created >= limit
 
-    def _done(self) -> Outcome:
-        why = "the search space is exhausted" if self._exhausted else "maxTrialNumber reached"
-        if not self._succeeded:
-            return Outcome(ExperimentState.DONE, 1, f"{why}; no trial succeeded")
-        return Outcome(ExperimentState.DONE, 0, why)
+    def _repeats(self) -> list[Trial]:
+        """The trials of a task that are to run again before the end, once the search is over and all others ended."""
+        searching = self._closing is not None or self._may_ask() or self._asked
+        if searching or self.config.task is None or not self.config.search.repeats:
+            return []
+        if not self._due:
+            search = self.config.search
+            highest = self.config.optimize_mode is OptimizeMode.MAXIMIZE
+            self._due = repeating.due(self.journal.trials(), search.leaders, search.repeats, highest=highest)
+        return self._due
+
+    def _done(self, why: str = "") -> Outcome:
+        why = why or ("the search space is exhausted" if self._exhausted else "maxTrialNumber reached")
+        trials = self.journal.trials() if self.config.constraints else []
+        return done(why, self._succeeded, trials, self.config)
 
     def _close(self, outcome: Outcome, cut: Cut | None) -> None:
         """Begin to end the experiment; with `cut`, without waiting for the trials that run."""
@@ -124,7 +121,7 @@ class Manager:
             for running in self._running.values():
                 self._cut(running, cut)
 
-    def _cut(self, running: _Running, cut: Cut, reason: str = "", *, now: bool = False) -> None:
+    def _cut(self, running: Running, cut: Cut, reason: str = "", *, now: bool = False) -> None:
         running.cut = running.cut or cut
         running.reason = running.reason or reason
         self.runner.kill(running.spec.number, now=now)
@@ -163,6 +160,7 @@ class Manager:
         change = self.journal.changed(command)
         if change is None:
             return
+        self._due = None
         if change.config is not None:
             self.config = change.config
             self.runner.concurrency = change.config.trial_concurrency
@@ -190,25 +188,39 @@ class Manager:
         slots = self.runner.slots(self.config.trial_gpu_number)
         while self._waiting and len(self._running) < slots and self._closing is None:
             self._start(self._waiting.pop(0))
+        while len(self._waiting) + len(self._running) < slots and self._begun < len(self.starts) and self._may_ask():
+            start = self.starts[self._begun]
+            trial = Trial(self._next, TrialState.WAITING, start.parameters, known=self._finished)
+            self._create(replace(trial, origin=start.name))
+            self._begun += 1
+            self._start(self._waiting.pop(0))
         if not self._asked and not self._waiting and len(self._running) < slots and self._may_ask():
             self._asked[self._next] = self._finished
             self.advisor.ask(self._next)
+        while len(self._waiting) + len(self._running) < slots and self._repeats():
+            again = self._repeats().pop(0)
+            trial = Trial(self._next, TrialState.WAITING, again.parameters, known=self._finished)
+            self._create(replace(trial, origin=again.origin, repeat_of=again.number))
+            self._start(self._waiting.pop(0))
 
     def _start(self, trial: Trial) -> None:
+        kept = self.config.task is not None and (trial.origin or trial.repeat_of is not None)
         spec = TrialSpec(
             experiment=self.experiment,
             number=trial.number,
             attempt=trial.attempts,
-            command=self.config.trial_command,
+            command=self.command,
             code_directory=self.config.trial_code_directory,
             folder=self.workspace.attempt(self.experiment, trial.number, trial.attempts),
             output=self.workspace.output(self.experiment, trial.number),
             parameters=trial.parameters,
+            environment={**self.environment, KEEP_VARIABLE: "1"} if kept else self.environment,
             gpus=self.config.trial_gpu_number,
         )
         self.journal.attempt_started(spec.number, spec.attempt)
         reader = ReportReader(spec.folder, spec.attempt)
-        self._running[spec.number] = _Running(spec, self.runner.now(), reader)
+        judged = self.config.assessor is not None and trial.repeat_of is None
+        self._running[spec.number] = Running(spec, self.runner.now(), reader, judged)
         try:
             process = self.runner.start(spec)
         except OSError as error:
@@ -217,7 +229,7 @@ class Manager:
             raise AutopruneError(message) from error
         self.journal.process_started(spec.number, spec.attempt, process)
 
-    def _listen(self, running: _Running) -> None:
+    def _listen(self, running: Running) -> None:
         """Take in what an attempt has reported since the last time."""
         reports = running.reader.read()
         number = running.spec.number
@@ -237,7 +249,7 @@ class Manager:
                 running.last = report
         if values:
             self.advisor.tell({"do": "reported", "number": number, "values": values, "restart": restart})
-            if self.config.assessor is not None and running.final is None and running.cut is None:
+            if running.judged and running.final is None and running.cut is None:
                 self.advisor.judge(number)
 
     def _end(self, ended: Ended) -> None:
@@ -246,8 +258,16 @@ class Manager:
         self._listen(running)
         del self._running[ended.number]
         complaint = "" if ended.exit is None or ended.exit.ok else last_line(running.spec)
-        objectives = self.config.objectives
-        ending = conclude(ended.exit, running.final, running.last, running.cut, running.reason, complaint, objectives)
+        ending = conclude(
+            ended.exit,
+            running.final,
+            running.last,
+            running.cut,
+            running.reason,
+            complaint,
+            self.config.objectives,
+            self.config.constraints,
+        )
         if ending.state is TrialState.FAILED and running.cut is None:
             ending = self._retried(ended.number, ending)
         trial = self.journal.attempt_ended(ended.number, running.spec.attempt, ended.exit, ending)
@@ -270,7 +290,7 @@ class Manager:
         self._succeeded += trial.state is TrialState.SUCCEEDED
         self.advisor.tell({"do": "finished", "trial": asdict(trial)})
 
-    def _count_silent_failure(self, running: _Running, exit: Exit | None, ending: Ending) -> None:
+    def _count_silent_failure(self, running: Running, exit: Exit | None, ending: Ending) -> None:
         """Trials that fail one after the other without a word, or the wrong one, share a cause; more would not help."""
         if running.cut is not None or ending.state is TrialState.WAITING:
             return
@@ -313,18 +333,16 @@ class Manager:
             return
         if self._enough():
             return
-        trial = Trial(
-            number=answer.number,
-            state=TrialState.WAITING,
-            parameters=answer.proposal.parameters,
-            created=timestamp(self.runner.now()),
-            tuner_state=answer.proposal.state,
-            known=known,
-        )
+        parameters, state = answer.proposal.parameters, answer.proposal.state
+        self._create(Trial(answer.number, TrialState.WAITING, parameters, tuner_state=state, known=known))
+
+    def _create(self, trial: Trial) -> None:
+        """One more trial, which waits."""
+        trial = replace(trial, created=timestamp(self.runner.now()))
         self.journal.trial_created(trial)
         self.advisor.tell({"do": "created", "trial": asdict(trial)})
         self._next += 1
-        self._created += 1
+        self._created += trial.repeat_of is None
         self._waiting.append(trial)
 
     def _enforce_limits(self) -> None:
@@ -335,8 +353,7 @@ class Manager:
                     self._cut(running, Cut.TOO_LONG)
         limit = self.config.max_experiment_duration
         if limit is not None and self._closing is None and self.active_seconds() >= limit:
-            code = 0 if self._succeeded else 1
-            self._close(Outcome(ExperimentState.DONE, code, "maxExperimentDuration reached"), Cut.OVER)
+            self._close(self._done("maxExperimentDuration reached"), Cut.OVER)
             while self._waiting:
                 self._learn(self.journal.canceled(self._waiting.pop().number, Cut.OVER.value))
         if self.runner.now() - self._active_written >= _ACTIVE_EVERY:
@@ -356,14 +373,3 @@ class Manager:
         if self.config.max_experiment_duration is not None:
             due.append(self.config.max_experiment_duration - self.active_seconds())
         return max(0.0, min(due))
-
-
-def last_line(spec: TrialSpec) -> str:
-    """What the attempt's standard error says last: the error, in most languages."""
-    try:
-        with (spec.folder / STDERR).open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - 4096))
-            lines = [line for line in file.read().decode(errors="replace").splitlines() if _WORD.search(line)]
-    except OSError:
-        return ""
-    return lines[-1].strip(" |")[:300] if lines else ""

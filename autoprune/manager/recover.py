@@ -18,8 +18,9 @@ from autoprune.store import Attempt, Experiment, Store, Workspace, metrics, tria
 @dataclass(frozen=True)
 class TakenUp:
     """Where an experiment stands when a manager begins. `next` is the number of the trial to come; `created` and
-    `succeeded` count trials that were made here, `finished` also imported ones, for tuners know them all; `failures`
-    counts the failed attempts of waiting trials."""
+    `succeeded` count trials that were made here, the first of them without repeats, `finished` also imported ones, for
+    tuners know them all; `failures` counts the failed attempts of waiting trials; `begun` how many starting points have
+    become trials."""
 
     waiting: list[Trial] = field(default_factory=list)
     next: int = 0
@@ -27,6 +28,7 @@ class TakenUp:
     finished: int = 0
     succeeded: int = 0
     failures: dict[int, int] = field(default_factory=dict)
+    begun: int = 0
     active_seconds: float = 0.0
 
 
@@ -44,10 +46,11 @@ def take_up(experiment: Experiment, store: Store, workspace: Workspace, runner: 
     return TakenUp(
         waiting=waiting,
         next=len(every),
-        created=len(own),
+        created=sum(trial.repeat_of is None for trial in own),
         finished=sum(trial.state.finished for trial in every),
         succeeded=sum(trial.state is TrialState.SUCCEEDED for trial in own),
         failures=failures,
+        begun=sum(bool(trial.origin) and trial.repeat_of is None for trial in own),
         active_seconds=experiment.active_seconds,
     )
 
@@ -85,8 +88,8 @@ def _settle(
         journal.reported(trial.number, missed)
     final = next((report for report in reports if report.final), None)
     exit = read_exit(folder) if final is not None else None
-    objectives = ExperimentConfig.from_json(experiment.config).objectives
-    ending = conclude(exit, final, None, None, "", "", objectives)
+    config = ExperimentConfig.from_json(experiment.config)
+    ending = conclude(exit, final, None, None, "", "", config.objectives, config.constraints)
     journal.attempt_ended(trial.number, attempt.attempt, exit, ending)
 
 

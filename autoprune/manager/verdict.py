@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 
+from autoprune.config.search import Bounds
 from autoprune.errors import nearest
+from autoprune.manager.constraints import violations
 from autoprune.records import JSON, Exit, Metric, TrialState
 from autoprune.search_space.leaves import is_number
 
@@ -29,6 +32,7 @@ class Ending:
     value: float | None = None
     metrics: Mapping[str, JSON] = field(default_factory=dict)
     message: str = ""
+    feasible: bool = True
 
 
 _CUT_STATES = {
@@ -47,15 +51,16 @@ def conclude(
     reason: str,
     complaint: str,
     objectives: Collection[str] = (),
+    constraints: Mapping[str, Bounds] = MappingProxyType({}),
 ) -> Ending:
     """The ending of an attempt with this first final and last intermediate report.
 
     `reason` is the assessor's, `complaint` the last line of standard error, `objectives` what a final result has to
-    hold beside its default. A final report decides whatever came after it; an attempt whose end nobody saw (`exit` is
-    None) runs again unless it had one.
+    hold beside its default, and `constraints` what its numbers have to keep within. A final report decides whatever
+    came after it; an attempt whose end nobody saw (`exit` is None) runs again unless it had one.
     """
     if final is not None:
-        return _finished(final, exit, cut, objectives)
+        return _finished(final, exit, cut, objectives, constraints)
     if cut is Cut.ASSESSOR:
         value, metrics = (last.value, last.values) if last is not None else (None, {})
         return Ending(TrialState.EARLY_STOPPED, value, metrics, reason or cut.value)
@@ -68,7 +73,13 @@ def conclude(
     return Ending(TrialState.FAILED, message=f"{describe(exit)}{': ' if complaint else ''}{complaint}")
 
 
-def _finished(final: Metric, exit: Exit | None, cut: Cut | None, objectives: Collection[str]) -> Ending:
+def _finished(
+    final: Metric,
+    exit: Exit | None,
+    cut: Cut | None,
+    objectives: Collection[str],
+    constraints: Mapping[str, Bounds],
+) -> Ending:
     if final.value is None:
         return Ending(TrialState.INVALID, None, final.values, "its final result is not a finite number")
     missing = [_missing(name, final.values) for name in objectives if not is_number(final.values.get(name))]
@@ -76,7 +87,10 @@ def _finished(final: Metric, exit: Exit | None, cut: Cut | None, objectives: Col
         return Ending(TrialState.INVALID, None, final.values, "; ".join(missing))
     unclean = f"{describe(exit)} after the final result" if exit is not None and not exit.ok else ""
     warning = f"{cut.value}, after the final result" if cut is not None else unclean
-    return Ending(TrialState.SUCCEEDED, final.value, final.values, warning)
+    broken = "; ".join(map(str, violations(final.values, constraints)))
+    said = [f"not feasible: {broken}"] if broken else []
+    message = "; ".join([*said, *([warning] if warning else [])])
+    return Ending(TrialState.SUCCEEDED, final.value, final.values, message, feasible=not broken)
 
 
 def _missing(name: str, values: Mapping[str, JSON]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from autoprune.store import experiments, metrics, trials
 FORMAT = "autoprune-experiment"
 VERSION = 1
 _PAGE = 500
+_ABOUT: Sequence[str] = ("origin", "repeat_of", "feasible")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -37,17 +38,21 @@ def write_json(results: Results, id: str | None, file: TextIO) -> None:
 
 
 def write_csv(results: Results, id: str | None, file: TextIO) -> None:
-    """A row per trial: `number,state,value,duration`, then `param.<path>` and `metric.<name>` of all trials."""
+    """A row per trial: `number,state,value,duration`, then `param.<path>` and `metric.<name>` of all trials.
+
+    Between them are `origin`, `repeat_of` and `feasible`, each where any trial has something to say there.
+    """
     with results.store.read() as tx:
         experiment = experiments.resolve(tx, id)
-        columns: dict[str, None] = {}
+        told = {name for trial in _all(tx, experiment) for name in whence(trial)}
+        columns: dict[str, None] = dict.fromkeys(name for name in _ABOUT if name in told)
         for prefix in ("param", "metric"):
             for trial in _all(tx, experiment):
                 columns |= dict.fromkeys(path for path, _ in _leaves(prefix, trial))
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*("number", "state", "value", "duration"), *(_cell(column) for column in columns)])
         for trial in _all(tx, experiment):
-            leaves = {**dict(_leaves("param", trial)), **dict(_leaves("metric", trial))}
+            leaves = {**whence(trial), **dict(_leaves("param", trial)), **dict(_leaves("metric", trial))}
             row = [trial.number, trial.state.value, clean(trial.value), elapsed(trial.started, trial.ended)]
             writer.writerow([_cell(cell) for cell in [*row, *(leaves.get(column) for column in columns)]])
 
@@ -58,6 +63,16 @@ def _all(tx: Connection, experiment: str) -> Iterator[Trial]:
     while found := trials.page(tx, experiment, limit=_PAGE, after=after):
         yield from found
         after = trials.Position(found[-1].number, found[-1].number)
+
+
+def whence(trial: Trial) -> dict[str, JSON]:
+    """Where the trial comes from, unless its tuner proposed it, and whether it breaks a constraint."""
+    told: dict[str, JSON] = {}
+    if trial.origin:
+        told["origin"] = trial.origin
+    if trial.repeat_of is not None:
+        told["repeat_of"] = trial.repeat_of
+    return told if trial.feasible else {**told, "feasible": False}
 
 
 def _leaves(prefix: str, trial: Trial) -> Iterator[tuple[str, JSON]]:

@@ -28,7 +28,11 @@ _LONGEST = 300
 
 @dataclass(frozen=True)
 class Arrived:
-    """What a file has to give: `{"parameters", "metrics"}` of each trial of use, and why the others are not."""
+    """What a file has to give, and why the other trials are of no use.
+
+    Of each trial of use these are `{"parameters", "metrics"}`, and where the file says so `origin` and `repeat_of`, the
+    latter as a place in `trials`.
+    """
 
     trials: Sequence[dict[str, JSON]]
     left_out: Sequence[str]
@@ -48,6 +52,7 @@ def read_results(
     Raises ConfigError with every place where they are not of the space, unless those trials are to be left out.
     """
     found: list[dict[str, JSON]] = []
+    places: dict[int, int] = {}
     left_out: list[str] = []
     problems: list[Problem] = []
     for index, item in enumerate(_items(text, file)):
@@ -62,7 +67,10 @@ def read_results(
         elif misfits:
             problems += misfits
         else:
-            found.append({"parameters": parameters, "metrics": clean(metrics)})
+            whence = _whence(item, where, file, places)
+            if type(number := item.get("number")) is int:
+                places[number] = len(found)
+            found.append({"parameters": parameters, "metrics": clean(metrics), **whence})
     if problems:
         raise ConfigError(problems)
     return Arrived(found, left_out)
@@ -107,6 +115,19 @@ def _read(item: JSON, where: str, file: str) -> tuple[dict[str, JSON], dict[str,
         _refuse(file, f"{where}.metrics", metrics, "a table of numbers")
     metrics = {**(metrics or {}), DEFAULT: item.get("value")}
     return parameters, metrics, "" if state == TrialState.SUCCEEDED else str(state)
+
+
+def _whence(item: dict[str, JSON], where: str, file: str, places: Mapping[int, int]) -> dict[str, JSON]:
+    """The starting point that a trial was, and the place of the one that it repeats, where they are told."""
+    origin, repeat_of = item.get("origin", ""), item.get("repeat_of")
+    if not isinstance(origin, str):
+        _refuse(file, f"{where}.origin", origin, "text")
+    if repeat_of is not None and type(repeat_of) is not int:
+        _refuse(file, f"{where}.repeat_of", repeat_of, "the number of a trial")
+    told: dict[str, JSON] = {"origin": origin} if origin else {}
+    if repeat_of is not None and repeat_of in places:
+        told["repeat_of"] = places[repeat_of]
+    return told
 
 
 def _nni_metrics(value: JSON) -> dict[str, JSON]:

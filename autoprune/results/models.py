@@ -65,6 +65,23 @@ class Trial(Model):
     ended: str | None = Field(examples=[_TIME])
     attempts: int = Field(description="How often it was started.", examples=[1])
     message: str = Field(description="What went wrong, or a warning; else empty.", examples=[""])
+    origin: str = Field(description="The starting point it is; empty where the tuner proposed it.", examples=[""])
+    repeat_of: int | None = Field(
+        description="The trial whose parameters ran once more here, with a fresh seed.", examples=[None]
+    )
+    feasible: bool = Field(description="False where its result breaks a constraint of the experiment: never the best.")
+
+
+class Best(Trial):
+    """The best trial. Where leaders were repeated, it has the best `mean` of them, not the best `value`."""
+
+    mean: Number = Field(description="The mean of its repeats; null where there are none.", examples=[None])
+    repeats: int = Field(description="How many repeats succeeded.", examples=[0])
+    noise: Number = Field(
+        description="The standard deviation of a result over seeds, pooled over all repeated trials; null where there "
+        "are too few repeats.",
+        examples=[None],
+    )
 
 
 class Attempt(Model):
@@ -118,7 +135,10 @@ class Experiment(Model):
     message: str = Field(description="Why it ended as it did; often empty.")
     trials: dict[TrialState, int] = Field(description="How many are in each state.", examples=[{"SUCCEEDED": 30}])
     optimize_mode: str = Field(description="`maximize` or `minimize`.", examples=["maximize"])
-    best: Trial | None = Field(description="The succeeded trial of the best value; of equal ones, the first.")
+    best: Best | None = Field(
+        description="The succeeded, feasible trial of the best value, or of the best mean where leaders were repeated; "
+        "of equal ones, the first."
+    )
     limits: Limits
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import URL
 
 from autoprune.errors import ConfigError
 from autoprune.records import OptimizeMode, Trial, TrialState, seconds
+from autoprune.results.export import whence
 from autoprune.results.models import clean
 from autoprune.results.reader import Results, objective_values, objectives
 from autoprune.search_space import Choice, Dimension, Normal, RandInt, Space, flatten, space_from_plain
@@ -39,6 +40,8 @@ _STATES: Mapping[TrialState, str] = {
     TrialState.RUNNING: "RUNNING",
     TrialState.WAITING: "WAITING",
 }
+_INFEASIBLE: Mapping[str, Any] = {"constraints": [1.0]}
+"""What Optuna's own samplers note of a trial that breaks a constraint."""
 _MANY_STEPS = 10**6
 """Optuna counts steps in floats, which is exact enough up to here."""
 
@@ -116,7 +119,7 @@ class _Writer:
             params=parameters,
             distributions={path: self._holding(path, value) for path, value in parameters.items()},
             user_attrs=_attributes(trial),
-            system_attrs={},
+            system_attrs={} if trial.feasible else dict(_INFEASIBLE),
             intermediate_values=dict(enumerate(curve)),
         )
 
@@ -173,7 +176,9 @@ def _counts_from(low: float, high: float, q: float) -> bool:
 
 def _attributes(trial: Trial) -> dict[str, Any]:
     told = {"state": str(trial.state), "parameters": clean(trial.parameters), "metrics": clean(trial.metrics)}
-    return {**told, "message": clean(trial.message)} if trial.message else told
+    if trial.message:
+        told["message"] = clean(trial.message)
+    return told | whence(trial)
 
 
 def _local(stamp: str | None) -> datetime | None:

@@ -16,6 +16,7 @@ from autoprune.records import ExperimentState, OptimizeMode, TrialState
 from autoprune.results import cursor as cursors
 from autoprune.results.models import (
     Attempt,
+    Best,
     Experiment,
     ExperimentDetail,
     Limits,
@@ -26,6 +27,7 @@ from autoprune.results.models import (
     TrialDetail,
 )
 from autoprune.search_space.leaves import is_number
+from autoprune.standings import Standing, noise, standings
 from autoprune.store import Experiment as StoredExperiment
 from autoprune.store import Store, Workspace, experiments, metrics, trials
 
@@ -38,7 +40,7 @@ _CURSOR_TYPES: Mapping[str, Sequence[type]] = {
 
 
 class NoBestError(NotFoundError):
-    """No trial has succeeded, so none is the best."""
+    """No trial has succeeded, or none that succeeded is feasible, so none is the best."""
 
 
 @dataclass(frozen=True)
@@ -127,25 +129,37 @@ class Results:
         following = cursors.encode("metrics", last.attempt, last.seq) if last else None
         return Page[Report](items=[report_model(metric) for metric in found[:limit]], next=following)
 
-    def best(self, id: str | None = None) -> Trial:
-        """The succeeded trial of the best value; of equal ones, the first."""
+    def best(self, id: str | None = None) -> Best:
+        """The repeated trial of the best mean, else the trial of the best value; of equal ones, the first.
+
+        Only trials that succeeded and break no constraint count (see `autoprune.standings`).
+        """
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
             found = _best(tx, experiment)
+            succeeded = trials.counts(tx, experiment.id).get(TrialState.SUCCEEDED, 0)
         if found is None:
-            raise NoBestError(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
-        return trial_model(found)
+            raise NoBestError(no_best(experiment.id, succeeded))
+        return found
+
+    def top(self, id: str | None = None, *, count: int) -> Page[Best]:
+        """The first `count` of all that may be the best, the best first."""
+        with self.store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+            return Page[Best](items=_best_models(tx, experiment, _standings(tx, experiment, count)))
 
     def pareto(self, id: str | None = None) -> Page[ParetoTrial]:
         """The succeeded trials that no other beats in everything that is optimised, those of the best value first.
 
-        With one number to optimise these are the best trials. A trial that lacks a number is left out.
+        With one number to optimise these are the best trials. Left out are trials that lack a number or break a
+        constraint, and repeats.
         """
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
             succeeded = trials.all(tx, experiment.id, [TrialState.SUCCEEDED])
         modes = objectives(experiment.config)
-        found = [(trial, values) for trial in succeeded if (values := objective_values(trial, list(modes)))]
+        own = [trial for trial in succeeded if trial.feasible and trial.repeat_of is None]
+        found = [(trial, values) for trial in own if (values := objective_values(trial, list(modes)))]
         losses = [
             [-values[name] if mode is OptimizeMode.MAXIMIZE else values[name] for name, mode in modes.items()]
             for _, values in found
@@ -179,15 +193,23 @@ class Results:
 
 
 def best(store: Store, experiment: str) -> records.Trial | None:
-    """The succeeded trial of the best value, as a record; None where none has succeeded."""
+    """The best trial, as a record; None where none has succeeded and is feasible."""
     with store.read() as tx:
-        return _best(tx, experiments.get(tx, experiment))
+        found = _standings(tx, experiments.get(tx, experiment), 1)
+    return found[0].trial if found else None
 
 
 def best_so_far(tx: Connection, experiment: StoredExperiment) -> list[float]:
-    """The best value after each success, in the order in which trials finished."""
+    """The best value after each feasible success, in the order in which trials finished."""
     better = max if optimize_mode(experiment) is OptimizeMode.MAXIMIZE else min
     return list(accumulate(trials.successes(tx, experiment.id), better))
+
+
+def no_best(experiment: str, succeeded: int) -> str:
+    """Why there is no best trial."""
+    if succeeded:
+        return f"no trial of {experiment} keeps to all constraints, so there is no best one yet"
+    return f"no trial of {experiment} has succeeded, so there is no best one yet"
 
 
 def trial_model(trial: records.Trial) -> Trial:
@@ -203,6 +225,11 @@ def elapsed(started: str | None, ended: str | None) -> float | None:
     if started is None or ended is None:
         return None
     return round(records.seconds(ended) - records.seconds(started), 3)
+
+
+def came_from(trial: records.Trial | Trial) -> str:
+    """Where a trial comes from, in words; empty where the tuner proposed it."""
+    return trial.origin if trial.repeat_of is None else f"repeat of {trial.repeat_of}"
 
 
 def optimize_mode(experiment: StoredExperiment) -> OptimizeMode:
@@ -244,13 +271,27 @@ def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
         message=stored.message,
         trials=trials.counts(tx, stored.id),
         optimize_mode=optimize_mode(stored),
-        best=trial_model(found) if (found := _best(tx, stored)) else None,
+        best=_best(tx, stored),
         limits=Limits(**{name: stored.config.get(name) for name in Limits.model_fields}),
     )
 
 
-def _best(tx: Connection, experiment: StoredExperiment) -> records.Trial | None:
-    return trials.best(tx, experiment.id, highest=optimize_mode(experiment) is OptimizeMode.MAXIMIZE)
+def _best(tx: Connection, experiment: StoredExperiment) -> Best | None:
+    found = _standings(tx, experiment, 1)
+    return _best_models(tx, experiment, found)[0] if found else None
+
+
+def _standings(tx: Connection, experiment: StoredExperiment, limit: int) -> list[Standing]:
+    """The first so many. Only where trials were repeated are all of them read."""
+    highest = optimize_mode(experiment) is OptimizeMode.MAXIMIZE
+    if trials.repeats(tx, experiment.id):
+        return standings(trials.all(tx, experiment.id), highest=highest)[:limit]
+    return standings(trials.best(tx, experiment.id, highest=highest, limit=limit), highest=highest)
+
+
+def _best_models(tx: Connection, experiment: StoredExperiment, found: Sequence[Standing]) -> list[Best]:
+    spread = noise(trials.repeats(tx, experiment.id)) if any(one.repeats for one in found) else None
+    return [Best(**_common(one.trial), mean=one.mean, repeats=len(one.repeats), noise=spread) for one in found]
 
 
 def _check_limit(limit: int) -> None:

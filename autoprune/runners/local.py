@@ -101,10 +101,12 @@ class LocalRunner(Runner):
         return min(self.concurrency, len(self._running) + more)
 
     def _shared_environment(self) -> dict[str, str]:
-        """Ours, this interpreter first on the path, and no more threads than a trial's share of the cores."""
-        threads = max(1, _cores() // self.concurrency)
+        """Ours, this interpreter first on the path, and no more threads than a trial's share of the cores, or than
+        OMP_NUM_THREADS says for all."""
+        threads = threads_of_a_trial(self.concurrency)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        environment = {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), **os.environ, "PATH": path}
+        each = os.environ.get(_THREAD_VARIABLES[0], str(threads))
+        environment = {**dict.fromkeys(_THREAD_VARIABLES, each), **os.environ, "PATH": path}
         if threads > 1:
             environment.setdefault("OMP_WAIT_POLICY", "passive")
         return environment
@@ -157,6 +159,11 @@ class LocalRunner(Runner):
             return False
         trials = ((running.spec.folder, running.process.pid) for running in self._running.values())
         return any(_processes.belongs(process, folder, group) for folder, group in trials)
+
+
+def threads_of_a_trial(concurrency: int) -> int:
+    """Its share of the cores, where the environment does not say otherwise."""
+    return max(1, _cores() // concurrency)
 
 
 def _cores() -> int:

@@ -5,8 +5,8 @@ inverse of the cumulative distribution, so sampling is `from_unit(random())`, an
 cube needs nothing else. Values are plain Python numbers inside their bounds.
 
 A step follows NNI's rule, clip(round(x / q) * q, low, high): the bounds hold even where they are not multiples of
-q. Steps are multiplied in decimal, so three steps of 0.1 are 0.3; other values keep 15 significant digits, so
-that they do not carry the last bit of a platform's exp and log.
+q. Steps are counted and multiplied in decimal, so three steps of 0.1 are 0.3; other values keep 15 significant
+digits, so that they do not carry the last bit of a platform's exp and log.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def tidy(x: float, low: float, high: float, q: float | None = None) -> float:
     """`x` snapped to its step and inside its bounds, without float dust; every leaf's values pass here."""
     if q is None:
         return min(max(float(f"{x:.15g}"), low), high)
-    steps = min(max(x / q, -_MAX), _MAX)
-    return min(max(float(Decimal(repr(q)) * round(steps)), low), high)
+    step = Decimal(repr(q))
+    steps = round(Decimal(repr(float(min(max(x, low), high)))) / step)
+    return min(max(float(step * steps), low), high)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 import autoprune
 from autoprune.records import TrialState
 from autoprune.results import MAX_PAGE, Results
-from autoprune.results.models import Experiment, ExperimentDetail, Model, Page, Report, Trial, TrialDetail
+from autoprune.results.models import Best, Experiment, ExperimentDetail, Model, Page, Report, Trial, TrialDetail
 from autoprune.server.problems import RESPONSES, Problem
 
 PREFIX = "/api/v1"
@@ -73,8 +73,8 @@ def get_experiment(results: Source, id: Id) -> ExperimentDetail:
 
 
 @router.get("/experiments/{id}/best", tags=["trials"])
-def get_best(results: Source, id: Id) -> Trial:
-    """The best trial; 404 while none has succeeded."""
+def get_best(results: Source, id: Id) -> Best:
+    """The best trial; 404 while none has succeeded and is feasible."""
     return results.best(id)
 
 

@@ -8,7 +8,7 @@ Each module here is one table and the plain functions over it; they run inside a
         trials.finish(tx, experiment, number, state, time, value=value)
 """
 
-from autoprune.store import commands, events, experiments, metrics, trials
+from autoprune.store import commands, events, experiments, metrics, models, trials
 from autoprune.store.commands import Command
 from autoprune.store.events import Event
 from autoprune.store.experiments import Experiment
@@ -28,6 +28,7 @@ __all__ = [
     "experiments",
     "find_workspace",
     "metrics",
+    "models",
     "open_store",
     "trials",
 ]

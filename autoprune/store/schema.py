@@ -26,8 +26,10 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    true,
     update,
 )
+from sqlalchemy.schema import CreateColumn
 
 from autoprune.errors import StoreError
 
@@ -67,7 +69,20 @@ trial = Table(
     Column("tuner_state", Json),
     Column("known", Integer, nullable=False, default=0),
     Column("finish_order", Integer),
+    Column("origin", String, nullable=False, default="", server_default=""),
+    Column("repeat_of", Integer),
+    Column("feasible", Boolean, nullable=False, default=True, server_default=true()),
     Index("trial_by_value", "experiment", "state", "value"),
+)
+
+model = Table(
+    "model",
+    tables,
+    Column("experiment", ForeignKey("experiment.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String, nullable=False),
+    Column("facts", Json, nullable=False),
+    Column("result", Json),
+    Index("model_by_key", "key"),
 )
 
 attempt = Table(
@@ -127,7 +142,15 @@ command = Table(
 )
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = ()
+def _models_and_where_trials_come_from(connection: Connection) -> None:
+    """Version 2."""
+    for column in (trial.c.origin, trial.c.repeat_of, trial.c.feasible):
+        column_as_text = CreateColumn(column).compile(connection)
+        connection.exec_driver_sql(f"ALTER TABLE trial ADD COLUMN {column_as_text}")
+    model.create(connection)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_models_and_where_trials_come_from,)
 """`MIGRATIONS[n]` takes a database from version n + 1 to n + 2."""
 
 VERSION = 1 + len(MIGRATIONS)

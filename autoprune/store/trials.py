@@ -60,9 +60,10 @@ def imported(trial: Trial) -> bool:
 
 
 def created(tx: Connection, experiment: str) -> int:
-    """How many trials were made to run here, as maxTrialNumber counts them: all but imported ones."""
+    """How many trials were made to run here, as maxTrialNumber counts them: all but imported ones and repeats."""
     here = or_(table.c.state != TrialState.SUCCEEDED, table.c.attempts > 0)
-    return tx.execute(select(func.count()).where(table.c.experiment == experiment, here)).scalar_one()
+    where = (table.c.experiment == experiment, here, table.c.repeat_of.is_(None))
+    return tx.execute(select(func.count()).where(*where)).scalar_one()
 
 
 def next_number(tx: Connection, experiment: str) -> int:
@@ -94,13 +95,23 @@ def all(tx: Connection, experiment: str, states: Collection[TrialState] = ()) ->
     return [_trial(row) for row in tx.execute(query)]
 
 
-def best(tx: Connection, experiment: str, *, highest: bool) -> Trial | None:
-    """The succeeded trial of the highest or lowest value; of equal ones, the first."""
+def best(tx: Connection, experiment: str, *, highest: bool, limit: int = 1) -> list[Trial]:
+    """The succeeded, feasible trials of the highest or lowest values, no repeats; of equal ones, the first."""
     column = table.c.value
-    where = (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, column.is_not(None))
     order = column.desc() if highest else column.asc()
-    row = tx.execute(select(table).where(*where).order_by(order, table.c.number).limit(1)).one_or_none()
-    return _trial(row) if row else None
+    query = select(table).where(*_may_be_best(experiment)).order_by(order, table.c.number).limit(limit)
+    return [_trial(row) for row in tx.execute(query)]
+
+
+def repeats(tx: Connection, experiment: str) -> list[Trial]:
+    """The trials that run others again with a fresh seed, in the order of their numbers."""
+    query = select(table).where(table.c.experiment == experiment, table.c.repeat_of.is_not(None))
+    return [_trial(row) for row in tx.execute(query.order_by(table.c.number))]
+
+
+def _may_be_best(experiment: str) -> tuple[ColumnElement[bool], ...]:
+    own = (table.c.repeat_of.is_(None), table.c.feasible)
+    return (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, table.c.value.is_not(None), *own)
 
 
 def page(
@@ -182,10 +193,12 @@ def finish(
     value: float | None = None,
     metrics: JSON = None,
     message: str = "",
+    feasible: bool = True,
 ) -> None:
     """The trial's final state, at the end of the order in which trials finished."""
     order = next_order(tx, experiment)
     change = {"state": state, "ended": time, "value": value, "metrics": metrics or {}, "message": message}
+    change["feasible"] = feasible
     tx.execute(update(table).where(*_key(experiment, number)).values(finish_order=order, **change))
 
 
@@ -197,7 +210,7 @@ def reopen(tx: Connection, experiment: str, number: int) -> None:
     before = select(func.count()).where(of_this, table.c.finish_order < trial.finish_order)
     place = tx.execute(before).scalar_one()
     tx.execute(update(table).where(of_this, table.c.known > place).values(known=table.c.known - 1))
-    forgotten = {"value": None, "metrics": dict[str, JSON](), "ended": None, "finish_order": None}
+    forgotten = {"value": None, "metrics": dict[str, JSON](), "ended": None, "finish_order": None, "feasible": True}
     change = update(table).where(*_key(experiment, number)).values(forgotten)
     tx.execute(change.values(state=TrialState.WAITING, message=AGAIN))
     last = _attempt_key(experiment, number, trial.attempts - 1)
@@ -207,9 +220,9 @@ def reopen(tx: Connection, experiment: str, number: int) -> None:
 
 
 def successes(tx: Connection, experiment: str) -> list[float]:
-    """The values of the succeeded trials, in the order in which they finished."""
-    where = (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, table.c.value.is_not(None))
-    return list(tx.execute(select(table.c.value).where(*where).order_by(table.c.finish_order)).scalars())
+    """The values of the trials that may be the best, in the order in which they finished."""
+    query = select(table.c.value).where(*_may_be_best(experiment))
+    return list(tx.execute(query.order_by(table.c.finish_order)).scalars())
 
 
 def counts(tx: Connection, experiment: str) -> dict[TrialState, int]:

@@ -110,7 +110,7 @@ def test_the_page_names_what_is_not_used_and_not_supported() -> None:
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
 def test_the_page_s_examples_load(write: Write, block: str) -> None:
     path = write(block, SEED_SPACE)
-    for file in ("trial.py", "my_tuner.py", "run_prune.sh"):
+    for file in ("trial.py", "task.py", "my_tuner.py", "run_prune.sh"):
         Path(file).touch()
     load(path)
 

@@ -73,6 +73,10 @@ class Lab:
         with self.store.read() as tx:
             return trials.all(tx, experiment.id)
 
+    def config(self, experiment: Experiment) -> ExperimentConfig:
+        with self.store.read() as tx:
+            return ExperimentConfig.from_json(experiments.get(tx, experiment.id).config)
+
     def metrics(self, experiment: Experiment, number: int) -> list[Metric]:
         with self.store.read() as tx:
             return metrics.of_trial(tx, experiment.id, number)

@@ -15,7 +15,10 @@ from autoprune.records import ExperimentState, TrialState
 from autoprune.results import NoBestError, Results, cursor
 from autoprune.results.models import clean
 
-TRIAL_KEYS = ["number", "state", "parameters", "value", "metrics", "started", "ended", "attempts", "message"]
+TRIAL_KEYS = [
+    *("number", "state", "parameters", "value", "metrics", "started", "ended", "attempts", "message"),
+    *("origin", "repeat_of", "feasible"),
+]
 
 
 def results_of(sample: Sample) -> Results:
@@ -63,6 +66,9 @@ def test_the_shape_of_a_trial_is_fixed(sample: Sample) -> None:
         "ended": clock(6),
         "attempts": 1,
         "message": "",
+        "origin": "",
+        "repeat_of": None,
+        "feasible": True,
     }
 
 

@@ -150,6 +150,20 @@ def test_cores_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (trial.folder / "stdout").read_text() == "2 7 passive\n"
 
 
+def test_the_number_of_threads_that_is_given_holds_for_all_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    runner = LocalRunner(1)
+    trial = spec(tmp_path, "echo $OMP_NUM_THREADS $MKL_NUM_THREADS $OPENBLAS_NUM_THREADS")
+    runner.start(trial)
+    finish(runner)
+    runner.close()
+    assert (trial.folder / "stdout").read_text() == "3 3 3\n"
+
+
 def seen_gpus(trial: TrialSpec) -> list[str]:
     """What CUDA_VISIBLE_DEVICES said to a trial that printed it."""
     return (trial.folder / "stdout").read_text().strip().split(",")

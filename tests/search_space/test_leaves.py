@@ -81,6 +81,15 @@ def test_steps_carry_no_dust(q: float, bounds: tuple[float, float], expected: li
     assert {dimension.from_unit(u / 1000) for u in range(1001)} == set(expected)
 
 
+@pytest.mark.parametrize("value", [6.71090742864844e17, 3.3e15, 1e300, 1.7e308])
+@pytest.mark.parametrize("q", [1.001, 0.3, 7.0])
+def test_more_steps_than_a_float_can_count(q: float, value: float) -> None:
+    dimension = Normal(0, 5, log=True, q=q)
+    snapped = dimension.round(value)
+    assert dimension.contains(snapped)
+    assert snapped == pytest.approx(value, rel=1e-15)
+
+
 def test_randint_leaves_out_its_upper_bound() -> None:
     dimension = RandInt(2, 5)
     assert [dimension.from_unit(u) for u in (0, 0.3, 0.4, 0.7, 1)] == [2, 2, 3, 4, 4]

@@ -123,7 +123,7 @@ time.sleep(600)
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.communicate()
-    _, alive = psutil.wait_procs([child], timeout=5)
+    _, alive = psutil.wait_procs([child], timeout=60)
     assert not alive
 
 
@@ -131,10 +131,8 @@ time.sleep(600)
 def test_signals_end_it(sample: Sample, number: signal.Signals) -> None:
     with started(sample.workspace, "--port", "0") as (process, address):
         assert set(address) == {"url", "port", "token"}
-        before = time.monotonic()
         process.send_signal(number)
-        process.wait(5)
-        assert time.monotonic() - before < 1
+        assert process.wait(60) == -number
 
 
 def test_without_a_parent_to_follow_it_outlives_its_input(sample: Sample) -> None:
@@ -157,7 +155,7 @@ def test_a_workspace_that_is_not_there(tmp_path: Path) -> None:
         assert address == {}
         assert process.stderr is not None
         assert "error: no experiments in" in process.stderr.read()
-        assert process.wait(5) == 2
+        assert process.wait(60) == 2
 
 
 def test_ports() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, inspect, select, text, update
 
 from autoprune.errors import StoreError, UsageError
-from autoprune.store import open_store, schema, store
+from autoprune.records import Trial, TrialState
+from autoprune.store import models, open_store, schema, store, trials
 
 
 def test_a_new_database_has_every_table_and_the_newest_version(tmp_path: Path) -> None:
@@ -37,6 +40,93 @@ def test_an_older_database_goes_through_each_later_step_once(tmp_path: Path, mon
             assert tx.execute(select(schema.schema_version.c.version)).scalar_one() == schema.VERSION
         opened.close()
         assert columns[-2:] == ["one", "two"]
+
+
+VERSION_1 = """
+    CREATE TABLE schema_version (version INTEGER NOT NULL);
+    INSERT INTO schema_version VALUES (1);
+    CREATE TABLE experiment (
+        id VARCHAR NOT NULL PRIMARY KEY, name VARCHAR NOT NULL, config JSON NOT NULL, source TEXT NOT NULL,
+        seed BIGINT NOT NULL, state VARCHAR NOT NULL, created VARCHAR NOT NULL, ended VARCHAR, message TEXT NOT NULL,
+        active_seconds FLOAT NOT NULL
+    );
+    CREATE TABLE trial (
+        experiment VARCHAR NOT NULL REFERENCES experiment (id) ON DELETE CASCADE, number INTEGER NOT NULL,
+        state VARCHAR NOT NULL, parameters JSON NOT NULL, value FLOAT, metrics JSON NOT NULL, created VARCHAR NOT NULL,
+        started VARCHAR, ended VARCHAR, attempts INTEGER NOT NULL, message TEXT NOT NULL, tuner_state JSON,
+        known INTEGER NOT NULL, finish_order INTEGER, PRIMARY KEY (experiment, number)
+    );
+    CREATE TABLE attempt (
+        experiment VARCHAR NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, pid INTEGER, pid_created FLOAT,
+        started VARCHAR NOT NULL, ended VARCHAR, exit_code INTEGER, signal INTEGER, message TEXT NOT NULL,
+        PRIMARY KEY (experiment, number, attempt),
+        FOREIGN KEY (experiment, number) REFERENCES trial (experiment, number) ON DELETE CASCADE
+    );
+    CREATE TABLE metric (
+        experiment VARCHAR NOT NULL, number INTEGER NOT NULL, attempt INTEGER NOT NULL, seq INTEGER NOT NULL,
+        final BOOLEAN NOT NULL, value FLOAT, "values" JSON NOT NULL, time VARCHAR NOT NULL,
+        PRIMARY KEY (experiment, number, attempt, seq),
+        FOREIGN KEY (experiment, number) REFERENCES trial (experiment, number) ON DELETE CASCADE
+    );
+    CREATE TABLE event (
+        id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        experiment VARCHAR NOT NULL REFERENCES experiment (id) ON DELETE CASCADE,
+        time VARCHAR NOT NULL, kind VARCHAR NOT NULL, data JSON NOT NULL
+    );
+    CREATE TABLE command (
+        id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        experiment VARCHAR NOT NULL REFERENCES experiment (id) ON DELETE CASCADE,
+        kind VARCHAR NOT NULL, data JSON NOT NULL, created VARCHAR NOT NULL, done VARCHAR, answer TEXT
+    );
+    CREATE INDEX trial_by_value ON trial (experiment, state, value);
+    CREATE INDEX event_by_experiment ON event (experiment, id);
+    CREATE INDEX command_pending ON command (experiment, done);
+    INSERT INTO experiment VALUES ('old', 'old', '{"tuner": {}}', '', 7, 'DONE', 'c', NULL, '', 1.5);
+    INSERT INTO trial VALUES
+        ('old', 0, 'SUCCEEDED', '{"x": 1}', 0.5, '{"default": 0.5}', 'c', 's', 'e', 1, '', NULL, 0, 0),
+        ('old', 1, 'WAITING', '{"x": 2}', NULL, '{}', 'c', NULL, NULL, 0, '', '{"position": 1}', 1, NULL);
+    """
+
+
+def test_a_database_of_version_1_goes_on(tmp_path: Path) -> None:
+    """Its trials come from their tuners, are feasible, and repeat nothing; and it takes what is new."""
+    with closing(sqlite3.connect(tmp_path / "a.db")) as old:
+        old.executescript(VERSION_1)
+    opened = open_store(tmp_path / "a.db")
+    with opened.write() as tx:
+        before = trials.all(tx, "old")
+        repeat = Trial(2, TrialState.WAITING, {"x": 1}, created="c", origin="LAMP", repeat_of=0)
+        trials.create(tx, "old", repeat)
+        trials.start(tx, "old", 1, 0, "s")
+        trials.finish(tx, "old", 1, TrialState.SUCCEEDED, "e", value=0.9, feasible=False)
+        models.save(tx, "old", "key", {"space": {}})
+    assert [(trial.origin, trial.repeat_of, trial.feasible) for trial in before] == [("", None, True)] * 2
+    assert [(trial.value, trial.parameters) for trial in before] == [(0.5, {"x": 1}), (None, {"x": 2})]
+    assert before[1].tuner_state == {"position": 1}
+    with opened.read() as tx:
+        assert trials.get(tx, "old", 2) == repeat
+        assert not trials.get(tx, "old", 1).feasible
+        assert [trial.number for trial in trials.best(tx, "old", highest=True)] == [0]
+        assert models.facts(tx, "old") == {"space": {}}
+    opened.close()
+
+
+def columns(file: Path) -> dict[str, set[tuple[str, str, bool]]]:
+    opened = open_store(file)
+    with opened.read() as tx:
+        known = inspect(tx)
+        found = {
+            table: {(one["name"], str(one["type"]), one["nullable"]) for one in known.get_columns(table)}
+            for table in schema.tables.tables
+        }
+    opened.close()
+    return found
+
+
+def test_an_old_database_has_the_columns_of_a_new_one(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        old.executescript(VERSION_1)
+    assert columns(tmp_path / "old.db") == columns(tmp_path / "new.db")
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,110 @@
+"""After the trials of a task: the smaller model of the best one, and at any time that of any trial once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from autoprune import probe
+from autoprune.config import ExperimentConfig
+from autoprune.manager.journal import Journal
+from autoprune.manager.repeating import contest
+from autoprune.manager.tasks import check_stop, settings_of
+from autoprune.records import JSON, OptimizeMode, Trial, TrialState
+from autoprune.runners.local import threads_of_a_trial
+from autoprune.store import Experiment, Workspace
+
+BEST = "best"
+REFITS = "refit"
+"""Folders of an experiment: the model of the best trial, and those of trials made again, by number."""
+
+_TASK = "finish"
+
+
+def finish(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    workspace: Workspace,
+    journal: Journal,
+    *,
+    epochs: int | None = None,
+    out: Path | None = None,
+) -> JSON:
+    """Make the model of the best trial, beside the dense one and the starting points; None without a task or a best.
+
+    It trains on for `epochs`, by default as the configuration says. It is saved with its card in `out`, by default the
+    experiment's folder `best`, of which the result is kept.
+    """
+    trials = journal.trials()
+    found = contest(trials, highest=config.optimize_mode is OptimizeMode.MAXIMIZE)
+    if config.task is None or found is None:
+        return None
+    winner, rival = found["winner"]["number"], found["rival"]
+    place = out or workspace.folder(experiment.id) / BEST
+    outputs = {trial.number: str(workspace.output(experiment.id, trial.number)) for trial in trials}
+    order = {
+        "settings": settings_of(experiment, config, workspace),
+        "experiment": experiment.id,
+        "out": str(place),
+        "candidates": [_candidate(root, trials, outputs) for root in _roots(winner, trials)],
+        "verdict": {
+            "winner": winner,
+            "rival": None if rival is None else rival["number"],
+            "noise": found["noise"],
+            "ahead": found["ahead"],
+        },
+        "epochs": epochs,
+        "threads": threads_of_a_trial(config.trial_concurrency),
+        "outputs": [outputs[trial.number] for trial in trials if trial.state.finished],
+    }
+    listener, meanwhile = journal.progress, lambda: check_stop(journal)
+    result = probe.ask(probe.SEARCH, _TASK, order, listener=listener, meanwhile=meanwhile)
+    if out is None:
+        journal.model_made(result, str(place))
+    return result
+
+
+def refit(
+    experiment: Experiment,
+    config: ExperimentConfig,
+    workspace: Workspace,
+    trial: Trial,
+    out: Path,
+    listener: Callable[[str], None],
+    *,
+    epochs: int | None = None,
+) -> JSON:
+    """Make the model of this trial again, from its parameters and its seed, and save it in `out`."""
+    run = {"trial": trial.number, "value": trial.value, "output": str(workspace.output(experiment.id, trial.number))}
+    order = {
+        "settings": settings_of(experiment, config, workspace),
+        "experiment": experiment.id,
+        "out": str(out),
+        "candidates": [{"name": trial.origin, "parameters": trial.parameters, "runs": [run]}],
+        "epochs": epochs,
+        "threads": threads_of_a_trial(config.trial_concurrency),
+        "anew": True,
+    }
+    return probe.ask(probe.SEARCH, _TASK, order, listener=listener)
+
+
+def _roots(winner: int, trials: Sequence[Trial]) -> Iterator[Trial]:
+    """The best trial, then the starting points."""
+    yield next(trial for trial in trials if trial.number == winner)
+    for trial in trials:
+        if trial.origin and trial.repeat_of is None and trial.number != winner and _counts(trial):
+            yield trial
+
+
+def _candidate(root: Trial, trials: Sequence[Trial], outputs: dict[int, str]) -> JSON:
+    """A trial and its repeats."""
+    runs = [root, *(trial for trial in trials if trial.repeat_of == root.number and _counts(trial))]
+    return {
+        "name": root.origin,
+        "parameters": root.parameters,
+        "runs": [{"trial": run.number, "value": run.value, "output": outputs[run.number]} for run in runs],
+    }
+
+
+def _counts(trial: Trial) -> bool:
+    return trial.state is TrialState.SUCCEEDED and trial.feasible
