@@ -25,6 +25,7 @@ from autoprune.search_space import (
     Dimension,
     Leaf,
     Normal,
+    Option,
     RandInt,
     Space,
     Uniform,
@@ -79,7 +80,7 @@ class FlatTuner(Tuner):
 
 
 class FlatView:
-    """A space as slots: `space` is what they make, a point is parameters of it."""
+    """A space as slots: `space` is what they make, a point is parameters of it. `first` has a sharer of each."""
 
     def __init__(self, space: Space) -> None:
         self._nested = space
@@ -94,7 +95,13 @@ class FlatView:
             self._slots[path] = names[name]
             sharers.setdefault(name, []).append(dimension)
         self.space = Space({names[name]: _slot(dimensions) for name, dimensions in sharers.items()})
+        self.first = {names[name]: dimensions[0] for name, dimensions in sharers.items()}
         self._middle = defaults(self.space)
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether every slot is active, whatever is chosen."""
+        return self._always_of(self._nested.members, "") == set(self.space.members)
 
     def nested(self, point: Parameters) -> dict[str, JSON]:
         """The parameters at a point."""
@@ -134,6 +141,21 @@ class FlatView:
     def _counted(self, path: str) -> bool:
         return isinstance(self.space.members[self._slots[path]], RandInt)
 
+    def _always_of(self, members: Mapping[str, Dimension], prefix: str) -> set[str]:
+        """The slots that are active wherever these members are."""
+        return {slot for key, member in members.items() for slot in self._always(member, member_path(prefix, key))}
+
+    def _always(self, option: Option, path: str) -> set[str]:
+        match option:
+            case Constant():
+                return set()
+            case Branch():
+                return self._always_of(option.members, branch_prefix(path, option))
+            case Choice():
+                inside = (self._always(inner, _inner_path(inner, path, i)) for i, inner in enumerate(option.options))
+                return {self._slots[path]} | set.intersection(*inside)
+        return {self._slots[path]}
+
 
 def in_cube(space: Space, units: Iterable[float]) -> dict[str, JSON]:
     """The parameters of a flat space at a point of the unit cube; a choice of k is cut into k equal parts."""
@@ -159,6 +181,11 @@ def _slot(sharers: list[Dimension]) -> Dimension:
     counts = {sharer.count for sharer in sharers if not isinstance(sharer, Choice) and not sharer.log}
     count = counts.pop() if len(counts) == 1 else None
     return RandInt(0, count) if count is not None and count <= FINEST else _UNIT
+
+
+def _inner_path(option: Option, path: str, index: int) -> str:
+    """The path of an option; a branch's members are below that of its choice."""
+    return path if isinstance(option, Branch) else option_path(path, index)
 
 
 def _index(leaf: Leaf, value: float) -> int:

@@ -41,7 +41,7 @@ class GenerationTuner(Tuner):
     def learn(self, history: History) -> None:
         """Take in what has finished since the last time."""
         for trial in history.finished[self._seen :]:
-            generation = _generation(trial)
+            generation = generation_of(trial)
             if generation is None:
                 self.stranger(trial)
             elif generation < self.generation:
@@ -62,6 +62,6 @@ class GenerationTuner(Tuner):
         self._members = []
 
 
-def _generation(trial: Trial) -> int | None:
+def generation_of(trial: Trial) -> int | None:
     state = trial.tuner_state
     return int(state["generation"]) if isinstance(state, Mapping) and "generation" in state else None

@@ -20,9 +20,9 @@ class Sequence:
     def next(self, history: History) -> int:
         """The first position after all that were proposed."""
         for trial in history.finished[self._seen :]:
-            self._next = max(self._next, _position(trial) + 1)
+            self._next = max(self._next, position_of(trial) + 1)
         self._seen = len(history.finished)
-        return max([self._next, *(_position(trial) + 1 for trial in history.running)])
+        return max([self._next, *(position_of(trial) + 1 for trial in history.running)])
 
 
 def state(position: int) -> JSON:
@@ -30,7 +30,7 @@ def state(position: int) -> JSON:
     return {"position": position}
 
 
-def _position(trial: Trial) -> int:
+def position_of(trial: Trial) -> int:
     """The trial's position; -1 for one that has none."""
     noted = trial.tuner_state
     return int(noted["position"]) if isinstance(noted, Mapping) and "position" in noted else -1

@@ -4,6 +4,12 @@ A tuner keeps nothing that it could not rebuild: `ask` gets the whole history ea
 seeded afresh from the experiment's seed and the trial's number. So the same experiment gives the same sequence
 through any number of kills and restarts. A tuner may cache what it derives from `history.finished`, which only
 ever grows at its end. State that cannot be derived goes into the proposal, as JSON, and comes back with its trial.
+
+A trial that breaks a constraint is told to the tuner with a worse result than it had: behind the worst of the feasible
+ones that had finished before it, the further the more it breaks, at the most by as much as the worst was behind the
+best. That is Deb's rule (2000), with distances that a model of the results can bear. Before anything is feasible, it is
+told as a trial without a result. Such a trial has `feasible` false, and its own result stands in the store alone.
+Starting points and repeats of the leaders are told like any trial that the tuner did not propose.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from it, and the winner is copied. Nothing waits for a generation to end, so tri
 the population yet.
 
 The paper draws a quarter of its population, for searches of 20,000 trials. Searches here last for hundreds, and half
-of the population was ahead of a quarter after 100 and 200 trials on both functions of `benchmarks/search.py`. So were
+of the population was ahead of a quarter after 100 and 200 trials on both functions of `benchmarks/tuners.py`. So were
 numbers changed by a step, with a fifth of the unit interval as its standard deviation, ahead of numbers drawn anew
 after 200.
 """

@@ -37,7 +37,7 @@ class GridSearch(Tuner):
     def __init__(self, space: Space, args: TunerArgs, seed: int) -> None:
         super().__init__(space, args, seed)
         assert isinstance(args, GridSearchArgs)
-        self._grid = _Grid(args.numeric_points)
+        self._grid = Grid(args.numeric_points)
         self._size = self._grid.members(space.members)
         self._sequence = Sequence()
 
@@ -51,7 +51,7 @@ class GridSearch(Tuner):
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """How many combinations there are, and what each is, where `points` values are tried of what has no steps."""
 
     points: int

@@ -217,3 +217,34 @@ def test_a_class_of_ones_own_is_flattened_as_well(tmp_path: Path) -> None:
     proposal = tuner.ask(0, History())
     assert proposal is not None
     assert proposal.parameters == {"m": {"_name": "b", "x": 0.5, "y": 7}}
+
+
+@pytest.mark.parametrize(
+    ("plain", "always"),
+    [
+        ({"x": {"_type": "uniform", "_value": [0, 1]}, "c": {"_type": "choice", "_value": ["a", "b"]}}, True),
+        ({"m": branches(a={"x": ("uniform", [0, 1])}, b={"x": ("uniform", [2, 3])})}, True),
+        ({"m": branches(a={"x": ("uniform", [0, 1])}, b={"y": ("uniform", [0, 1])})}, False),
+        ({"m": branches(a={"x": ("uniform", [0, 1])}, b={})}, False),
+        ({"m": branches(a={"x": ("uniform", [0, 1])}, b={"x": ("randint", [0, 9])})}, False),
+        ({"c": {"_type": "choice", "_value": ["a", {"_type": "uniform", "_value": [0, 1]}]}}, False),
+        (SPACES["choice in choice"], False),
+    ],
+)
+def test_whether_all_slots_are_active_whatever_is_chosen(plain: Any, always: bool) -> None:
+    assert FlatView(space_from_plain(plain)).unconditional is always
+
+
+@given(plain=spaces, seed=st.integers(0, 2**31))
+def test_unconditional_spaces_leave_nothing_open(plain: Any, seed: int) -> None:
+    space = space_from_plain(plain)
+    view = FlatView(space)
+    active = flatten(space, sample(space, random.Random(seed)))
+    if view.unconditional:
+        assert len(active) == len(view.space.members)
+
+
+def test_the_first_sharer_of_a_slot_is_known() -> None:
+    view = FlatView(space_from_plain({"m": branches(a={"x": ("uniform", [0, 1])}, b={"x": ("uniform", [2, 3])})}))
+    assert view.first["m/x"] == Uniform(0.0, 1.0)
+    assert options(view.first["m"]) == 2
