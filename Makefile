@@ -18,8 +18,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: install  ## Run experiments/digits to its end, and show the best trial
-	$(BIN)/autoprune run experiments/digits/config.yml --no-server
+demo: install  ## Search a smaller network of experiments/digits-auto, in about a minute
+	$(BIN)/autoprune run experiments/digits-auto/config.yml --no-server
 
 lint: install  ## Style, types, and the arrows between packages
 	$(BIN)/ruff check

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from autoprune.compression.core.scaling import scale_to_target
     from autoprune.experiment import Experiment
+    from autoprune.search.task import Task
     from autoprune.trial.api import (
         get_current_parameter,
         get_experiment_id,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Experiment",
+    "Task",
     "__version__",
     "get_current_parameter",
     "get_experiment_id",
@@ -42,7 +44,11 @@ __all__ = [
     "scale_to_target",
 ]
 
-_ELSEWHERE = {"Experiment": "autoprune.experiment", "scale_to_target": "autoprune.compression.core.scaling"}
+_ELSEWHERE = {
+    "Experiment": "autoprune.experiment",
+    "Task": "autoprune.search.task",
+    "scale_to_target": "autoprune.compression.core.scaling",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,8 +5,8 @@ The blocks of one page run in their order, in one folder. A comment before a blo
     <!-- file: trial.py -->    written to that file
     <!-- part of: trial.py --> must stand in that file as it is
 
-Without one, `sh` runs with bash, `python` as a script, `yaml` with a trial command must be a valid experiment, other
-`yaml` and `json` must parse. `text` is output, and is not run.
+Without one, `sh` runs with bash, `python` as a script, `yaml` with a trial command or a task must be a valid
+experiment, other `yaml` and `json` must parse. `text` is output, and is not run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ from autoprune.document import Table, parse
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = {"README.md", "compress.md", "first-search.md", "pruners.md", "quantizers.md", "rest.md", "smaller-models.md"}
+SLOW = {
+    "README.md",
+    "bring-your-own-model.md",
+    "compress.md",
+    "first-search.md",
+    "pruners.md",
+    "quantizers.md",
+    "rest.md",
+    "smaller-models.md",
+}
 _BLOCK = re.compile(
     r"(?:<!-- (?P<role>file|part of): (?P<name>\S+) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
@@ -36,6 +45,7 @@ _BLOCK = re.compile(
 
 STAND_INS = {
     "search_space.json": (ROOT / "experiments" / "digits" / "search_space.json").read_text(),
+    "task.py": "",
     "my_tuner.py": "class MyTuner:\n    def generate_parameters(self, parameter_id): ...\n",
 }
 """Files that pages name as the reader's own."""
@@ -109,7 +119,7 @@ def run_block(block: Block, folder: Path) -> None:
 def check_data(block: Block, folder: Path) -> None:
     node, problems = parse(block.text, block.where, json=block.language == "json")
     assert problems == []
-    if isinstance(node, Table) and node.get("trialCommand") is not None:
+    if isinstance(node, Table) and any(node.get(name) is not None for name in ("trialCommand", "task")):
         (folder / "block.yml").write_text(block.text)
         load(folder / "block.yml")
 

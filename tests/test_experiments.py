@@ -32,11 +32,12 @@ def trials(folder: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    "folder", sorted(path.parent for path in EXPERIMENTS.glob("*/config.yml")), ids=lambda p: p.name
+    "file", sorted(EXPERIMENTS.glob("*/*.yml")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
-def test_every_experiment_is_valid(folder: Path) -> None:
-    load(folder / "config.yml")
-    assert (folder / "README.md").exists()
+def test_every_experiment_is_valid(file: Path) -> None:
+    load(file)
+    readme = (file.parent / "README.md").read_text()
+    assert file.name in readme or "*.yml" in readme
 
 
 def test_the_digits_search_space_is_the_published_one() -> None:
@@ -72,3 +73,38 @@ def test_a_published_nni_experiment_runs_as_printed(tmp_path: Path) -> None:
     result = autoprune(tmp_path, "run", "code/config.yml", "--set", "trialGpuNumber=0", "--no-server")
     assert result.returncode == 0, result.stderr
     assert [trial["state"] for trial in trials(tmp_path)] == ["SUCCEEDED"] * 3
+
+
+TASKS = {
+    "fashion-lenet300/config.yml": ("sparsity", 0.95),
+    "fashion-lenet5/config.yml": ("sparsity", 1 - 6050 / 430_500),
+    "fashion-lenet5/by_hand.yml": ("sparsity", 1 - 6050 / 430_500),
+    "fashion-resnet8/config.yml": ("sparsity", 0.95),
+    "fashion-resnet8/macs.yml": ("macs", 0.35 * 2_552_000),
+    "digits-auto/config.yml": ("macs", 0.25 * 157_312),
+}
+"""What each experiment with a task keeps to: a sparsity, or multiply-accumulates."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_trial_of_a_task_meets_its_budget(tmp_path: Path, name: str) -> None:
+    """On the digits, which need no data set."""
+    shutil.copytree(EXPERIMENTS, tmp_path / "experiments", ignore=shutil.ignore_patterns(".cache", "autoprune-*"))
+    quick = ["taskArguments.prepare_epochs=2", "search.scan=false", "search.repeats=1"]
+    if name.startswith("fashion"):
+        quick.append("taskArguments.data=digits")
+    options = [word for each in quick for word in ("--set", each)]
+    result = autoprune(tmp_path, "run", f"experiments/{name}", "--max-trials", "3", "--no-server", *options)
+    assert result.returncode == 0, result.stderr
+    found = trials(tmp_path)
+    assert {trial["state"] for trial in found} == {"SUCCEEDED"}
+    metric, amount = TASKS[name]
+    for trial in found:
+        metrics = trial["metrics"]
+        assert isinstance(metrics, dict)
+        if metric == "sparsity":
+            assert metrics[metric] == pytest.approx(amount, abs=1e-9)
+        else:
+            assert 0.95 * amount < metrics[metric] <= amount

@@ -17,8 +17,8 @@ from autoprune.errors import AutopruneError
 if TYPE_CHECKING:
     from autoprune.cli._live import Live
     from autoprune.manager.journal import Listener
-    from autoprune.records import Trial
-    from autoprune.results.models import Trial as TrialModel
+    from autoprune.records import ExperimentState
+    from autoprune.results.models import Best, Trial
     from autoprune.store import Experiment, Store, Workspace
 
 _MOST_NUMBERS = 10
@@ -84,9 +84,10 @@ def _listener(experiment: Experiment, store: Store, top: int, *, as_json: bool, 
 
 
 def _new_view(experiment: Experiment, store: Store, top: int) -> Live:
+    from autoprune.cli._layers import sparsities
     from autoprune.cli._live import Live, Success
     from autoprune.config import ExperimentConfig
-    from autoprune.records import OptimizeMode, TrialState
+    from autoprune.records import OptimizeMode
     from autoprune.results.reader import best_so_far
     from autoprune.store import trials
 
@@ -94,46 +95,65 @@ def _new_view(experiment: Experiment, store: Store, top: int) -> Live:
     highest = config.optimize_mode is OptimizeMode.MAXIMIZE
     with store.read() as tx:
         counts = trials.counts(tx, experiment.id)
-        succeeded = [TrialState.SUCCEEDED]
-        best = trials.page(tx, experiment.id, limit=max(top, 1), states=succeeded, sort="value", descending=highest)
+        best = trials.best(tx, experiment.id, highest=highest, limit=max(top, 1))
+        repeats = trials.repeats(tx, experiment.id)
         curve = best_so_far(tx, experiment)
-        imported = sum(counts.values()) - trials.created(tx, experiment.id)
+        imported = sum(counts.values()) - trials.created(tx, experiment.id) - len(repeats)
     return Live(
         experiment.id,
         config,
         Counter({str(state): count for state, count in counts.items() if state.finished}),
         experiment.active_seconds,
-        [Success(trial.value, trial.number, trial.parameters) for trial in best if trial.value is not None],
+        [
+            Success(trial.value, trial.number, trial.parameters, sparsities(trial.metrics), trial.origin)
+            for trial in best
+            if trial.value is not None
+        ],
         curve,
         imported,
+        sum(trial.state.finished for trial in repeats),
         top,
     )
 
 
-def _best(experiment: Experiment, store: Store) -> Trial | None:
-    from autoprune.results import best
-
-    return best(store, experiment.id)
-
-
 def _say_the_end(experiment: Experiment, place: Workspace, store: Store, message: str) -> None:
+    from autoprune.cli._trials import repeated
+    from autoprune.records import TrialState
     from autoprune.results import Results
     from autoprune.results.reader import objectives
+    from autoprune.search_space.leaves import is_number
 
-    best = _best(experiment, store)
+    found = Results(place, store).experiment(experiment.id)
+    best: Best | None = found.best
     click.echo(f"{experiment.id}: {message}")
     if best is None:
-        click.echo("no trial has succeeded")
+        click.echo("no trial is feasible" if found.trials.get(TrialState.SUCCEEDED) else "no trial has succeeded")
     else:
-        others = {name: value for name, value in best.metrics.items() if name != "default"}
+        others = {name: value for name, value in best.metrics.items() if name != "default" and is_number(value)}
         extra = f" ({shorten(others)})" if others else ""
         click.echo(f"best: trial {best.number} with {number(best.value)}{extra}: {shorten(best.parameters, 300)}")
+        if again := repeated(best):
+            click.echo(f"repeated: {again}")
         if len(objectives(experiment.config)) > 1:
             front = Results(place, store).pareto(experiment.id).items
             click.echo(f"that is by default alone; no other beats these in everything: {_numbers(front)}")
+    _say_the_model(experiment, place, store, found.state)
     click.echo(f"results: {place.folder(experiment.id)}, or: autoprune view --workspace {place.root}")
 
 
-def _numbers(trials: Sequence[TrialModel]) -> str:
+def _say_the_model(experiment: Experiment, place: Workspace, store: Store, state: ExperimentState) -> None:
+    """What was made of the best trial, where the experiment has a task and came to its end."""
+    from autoprune.cli._model import show_model
+    from autoprune.manager.finishing import BEST
+    from autoprune.records import ExperimentState
+    from autoprune.store import models
+
+    with store.read() as tx:
+        result = models.result(tx, experiment.id)
+    if result is not None and state is ExperimentState.DONE:
+        show_model(result, place.folder(experiment.id) / BEST)
+
+
+def _numbers(trials: Sequence[Trial]) -> str:
     shown = ", ".join(str(trial.number) for trial in trials[:_MOST_NUMBERS])
     return f"trial{'s' if len(trials) > 1 else ''} {shown}{', ...' if len(trials) > _MOST_NUMBERS else ''}"

@@ -73,7 +73,12 @@ def line_of(notice: Notice) -> str:
     match notice["event"]:
         case "trial_started":
             again = f" (attempt {notice['attempt']})" if notice["attempt"] else ""
-            return f"trial {notice['trial']} started{again}: {shorten(notice['parameters'], 200)}"
+            repeat = f"a repeat of trial {notice['repeat_of']}" if "repeat_of" in notice else ""
+            whence = repeat or notice.get("origin", "")
+            return (
+                f"trial {notice['trial']} started{again}{', ' if whence else ''}{whence}: "
+                f"{shorten(notice['parameters'], 200)}"
+            )
         case "intermediate_result":
             return f"trial {notice['trial']} reports {number(notice['metrics'].get('default'))}"
         case "trial_ended":
@@ -87,6 +92,10 @@ def line_of(notice: Notice) -> str:
         case "experiment_updated":
             limits = {name: value for name, value in notice.items() if name not in ("event", "time")}
             return f"limits updated: {', '.join(f'{name} {_limit(value)}' for name, value in limits.items())}"
+        case "study_ended":
+            return "\n".join(("the model is known; the search begins", *notice["lines"]))
+        case "progress":
+            return str(notice["message"])
         case "warning":
             about = f"trial {notice['trial']}: " if "trial" in notice else ""
             return f"warning: {about}{notice['message']}"

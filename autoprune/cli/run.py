@@ -48,7 +48,8 @@ def command(
 
     \b
     Exit codes: 0 a limit was reached, the search is exhausted, or `autoprune stop`; 1 no trial succeeded, or the
-    trials or the tuner cannot run; 2 the configuration is wrong; 75 another process runs it; 130 Ctrl-C.
+    trials or the tuner cannot run; 2 the configuration is wrong; 3 no trial keeps to the constraints; 75 another
+    process runs it; 130 Ctrl-C.
     """
     from autoprune.config import load
     from autoprune.manager.launch import check, new_experiment

@@ -16,17 +16,20 @@ from autoprune.cli._common import examples, json_option, note, print_json
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a field (v2 name).")
 @json_option
 def command(config: Path, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Check CONFIG and the search space it names; show everything that is wrong with them, with its place.
+    """Check CONFIG and the search space or the task it names; show everything that is wrong, with its place.
 
-    Exits with 0 when an experiment could start from them, else with 2.
+    Of a task, the model is built and run on its example input, and the budget must be within reach. Exits with 0 when
+    an experiment could start from them, else with 2.
     """
     from autoprune.config import load
     from autoprune.errors import ConfigError, Problem, UsageError
+    from autoprune.manager import tasks
     from autoprune.manager.launch import check
 
     try:
         loaded = load(config, overrides)
         check(loaded.config)
+        tasks.check(loaded.config)
     except UsageError as error:
         if not as_json:
             raise

@@ -77,3 +77,42 @@ def test_it_runs(tmp_path: Path) -> None:
     assert all(trial["metrics"]["sparsity"] == pytest.approx(0.9, abs=1e-4) for trial in trials)
     assert max(trial["value"] for trial in trials) > 0.8
     assert len(list(tmp_path.glob("autoprune-experiments/*/trials/*/output/model.pt"))) == 2
+
+
+TASK_FILES = {"README.md", "config.yml", "task.py"}
+
+
+def test_a_task_is_written_on_request(tmp_path: Path) -> None:
+    result = autoprune(tmp_path, "init", "--task", "mine")
+    assert result.returncode == 0, result.stderr
+    assert names(tmp_path / "mine") == TASK_FILES
+    assert "autoprune run mine/config.yml" in result.stderr
+    assert autoprune(tmp_path, "validate", "mine/config.yml").returncode == 0
+    assert load(tmp_path / "mine" / "config.yml").notes == ()
+    again = autoprune(tmp_path, "init", "--task", "mine")
+    assert again.returncode == 2
+    assert "already has README.md, config.yml, task.py" in again.stderr
+
+
+def test_validate_finds_what_is_wrong_with_a_task(tmp_path: Path) -> None:
+    assert autoprune(tmp_path, "init", "--task").returncode == 0
+    task = tmp_path / "task.py"
+    task.write_text(task.read_text().replace("def evaluate", "def evaluates"))
+    result = autoprune(tmp_path, "validate", "config.yml")
+    assert result.returncode == 2
+    assert "task.py:Task: given a task without evaluate" in result.stderr
+    assert "(evaluates should be called evaluate)" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_task_runs(tmp_path: Path) -> None:
+    assert autoprune(tmp_path, "init", "--task").returncode == 0
+    result = autoprune(tmp_path, "run", "config.yml", "--max-trials", "2", "--set", "search.repeats=0", "--no-server")
+    assert result.returncode == 0, result.stderr
+    assert "prepares the model" in result.stderr
+    assert "scan 1/" in result.stderr
+    trials = json.loads(autoprune(tmp_path, "trials", "--json").stdout)["items"]
+    assert [trial["state"] for trial in trials] == ["SUCCEEDED"] * 2
+    assert all(trial["metrics"]["sparsity"] == pytest.approx(0.9, abs=1e-3) for trial in trials)
+    assert "conv1" in autoprune(tmp_path, "scan").stdout

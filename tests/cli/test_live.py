@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from autoprune.cli._layers import WIDTH, bar
 from autoprune.cli._live import Live, Success, render
 from autoprune.cli._progress import clock, line_of, shorten, sparkline
 from autoprune.config import ExperimentConfig
@@ -97,6 +99,48 @@ def test_it_lists_so_many_of_the_best_and_draws_their_course() -> None:
     assert lines[1:4] == ["best  0.9  trial 1  x=0.45", "      0.9  trial 3  x=0.45", "      ▁███"]
     view.encoding = "ascii"
     assert "█" not in shown(view)
+
+
+def reported(number: int, value: float, **layers: float) -> dict[str, Any]:
+    told = {name: {"sparsity": sparsity} for name, sparsity in layers.items()}
+    metrics = {"default": value, "layers": told}
+    return {"event": "final_result", "time": "t", "trial": number, "metrics": metrics}
+
+
+def test_of_a_task_it_draws_the_layers_of_the_best() -> None:
+    view = live()
+    for number, value in enumerate([0.5, 0.9]):
+        view.hear(started(number, value))
+        view.hear(reported(number, value, conv1=value / 2, fc=1.0))
+        view.hear(ended(number, "SUCCEEDED", value))
+    text = shown(view)
+    assert re.search(r"conv1 +█{10}▊ +45\.00%", text)
+    assert re.search(r"fc +█{24} 100\.00%", text)
+    view.encoding = "ascii"
+    assert re.search(r"conv1 +#{10}\.{14} +45\.00%", shown(view))
+
+
+def test_of_many_layers_it_draws_some() -> None:
+    view = live()
+    view.hear(started(0, 0.5))
+    view.hear(reported(0, 0.5, **{f"stage{number}.with.a.very.long.name.of.a.layer": 0.5 for number in range(20)}))
+    view.hear(ended(0, "SUCCEEDED", 0.5))
+    text = shown(view)
+    assert "and 4 more layers" in text
+    assert "…" in text
+
+
+def test_it_shows_what_prepares_the_search() -> None:
+    view = live()
+    view.hear({"event": "progress", "time": "t", "message": "scan 3/60 conv1 0.9"})
+    assert "scan 3/60 conv1 0.9" in shown(view)
+    view.hear(started(0, 0.5))
+    assert "scan" not in shown(view)
+
+
+@given(st.floats(0, 1))
+def test_bars_are_as_wide_as_all_others(share: float) -> None:
+    assert len(bar(share, "utf-8")) == len(bar(share, "ascii")) == WIDTH
 
 
 def test_it_goes_on_from_what_the_store_knew() -> None:
