@@ -1,268 +1,229 @@
-"""How well each tuner searches: regret to a known optimum after 50, 100 and 200 trials, on functions with conditions.
+"""How good the allocations are that `autoprune run` finds, beside those of other searches and of rules.
 
-    python benchmarks/search.py [--functions tree allocation] [--tuners TPE "TPE flatten"] [--seeds 10] [--trials 200]
+    python benchmarks/search.py --out search.jsonl [--networks resnet8 ...] [--methods auto TPE+penalty ...]
+                                [--seeds 5] [--trials 40] [--refits 3] [--plots FOLDER]
 
-`tree` is the synthetic function of Jenatton et al., "Bayesian Optimization with Tree-structured Dependencies", ICML
-2017: two decisions lead to one of four leaves, the optimum is 0.1. `allocation` is this project's own task: a pruning
-method and, inside its branch, a sparsity for each of 12 layers, where 80 % of all weights must go. Its formula is
-below; its optimum is found by bisection on the Lagrange multiplier.
+Each seed has a dense network, searches and refits of its own. Every search has as many trials, repeats included, and a
+trial costs the same. What a method finds is brought exactly to the budget, trained anew from the dense network with
+fresh seeds, and tested; test images choose nothing. A figure is the mean over the seeds and its standard error. A lead
+is the mean of the differences under the same seed. What a search without scaling finds may use less than the budget;
+then it is given what is left, in proportion. Where it has found nothing within the budget, its best is brought there.
 
-A tuner named with `flatten` after it searches the flattened space. Searches run in this process's children, two at a
-time, one trial after the other, and cost nothing but the tuner's own time.
+Methods are told by their names, see `searching/methods.py`; `auto` is short for what `autoprune run` does, and
+`heuristics` for all starting points. `allocation` is a function with noise and a known optimum instead of a network.
+
+Everything that is trained is kept in --out, a line each: a run that was stopped goes on there, and one that has ended
+prints its tables again. FastNAS runs where --fastnas-python names a Python that has it (`searching/fastnas.py`).
+Fashion-MNIST comes from Debian's package dataset-fashion-mnist.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
 
-from autoprune.records import History, OptimizeMode, Parameters, Trial, TrialState
-from autoprune.search_space import Space, space_from_plain
-from autoprune.tuners import make_tuner, tuners
+import torch
+from searching.memo import Memo
+from searching.methods import BY_HAND, FASTNAS, OURS, Search, rule_of, search
+from searching.networks import NETWORKS, Network
+from searching.peers import fastnas
+from searching.problems import Function, Options, Problem
+from searching.summary import Outcome, curve, noise, table
+from searching.svg import chart
 
-FLATTEN = " flatten"
-CHECKPOINTS = (50, 100, 200)
-JUDGED = 100
-LEVEL = 0.05
-WORKERS = 2
+from autoprune.errors import did_you_mean
+from autoprune.search.heuristics import heuristics
+
+PROBLEMS = (*NETWORKS, Function.name)
+DEFAULT = (
+    "auto",
+    "auto+scaling+starts+repeats",
+    "TPE+penalty",
+    "TPE+scaling",
+    "HyperoptTPE+penalty",
+    "Anneal+penalty",
+    "Random+scaling",
+    "GP+scaling",
+    "SimulatedAnnealing+scaling+uniform",
+    "NetAdapt+scaling+uniform",
+    "heuristics",
+    "lamp x2",
+    "erk x2",
+    BY_HAND,
+    FASTNAS,
+)
+SHORT = ("auto", "heuristics", BY_HAND, FASTNAS)
+TWICE = " x2"
+"""Ends the name of a starting point that is trained twice as long."""
+REFIT = 1_000_000
+"""The number of the first refit: its seed is no trial's."""
 
 
 @dataclass(frozen=True)
-class Function:
-    """Something to minimise, with its least value."""
+class Bench:
+    """How every method is tried. Processes get a copy, and keep what they have made of it."""
 
-    space: Space
-    value: Callable[[Parameters], float]
-    optimum: float
+    options: Options
+    out: Path
+    trials: int
+    refits: int
 
+    def problem(self, name: str, seed: int) -> Problem:
+        return problem_of(self, name, seed)
 
-@dataclass(frozen=True)
-class Search:
-    """The regret after each trial, and the mean processor seconds of an ask."""
+    def outcome(self, name: str, seed: int, method: str) -> Outcome:
+        """Search, then train what was found anew, and test it."""
+        problem, numbers = self.problem(name, seed), range(REFIT, REFIT + self.refits)
+        if method == FASTNAS:
+            assert isinstance(problem, Network)
+            assert self.options.fastnas_python is not None
+            make = partial(fastnas, problem, self.options.fastnas_python, self.options.work)
+            return Outcome(method, seed, [problem.refit_of(FASTNAS, make, number) for number in numbers])
+        known = {point.name: point.parameters for point in problem.starts}
+        rule = method.removesuffix(TWICE)
+        if rule in known:
+            times = 1 if rule == method else 2
+            return Outcome(method, seed, [problem.refit(known[rule], number, times) for number in numbers])
+        found = search(problem, Search.of(method), self.trials)
+        refits = [problem.refit(found.parameters, number) for number in numbers]
+        return Outcome(method, seed, refits, found.values, found.met)
 
-    regrets: Sequence[float]
-    seconds: float
-
-
-# Jenatton et al. 2017
-
-
-def uniform(low: float, high: float) -> dict[str, Any]:
-    return {"_type": "uniform", "_value": [low, high]}
-
-
-def choice(*options: Any) -> dict[str, Any]:
-    return {"_type": "choice", "_value": list(options)}
-
-
-TREE = {
-    "x1": choice(
-        {
-            "_name": "0",
-            "r8": uniform(0, 1),
-            "x2": choice({"_name": "0", "x4": uniform(-1, 1)}, {"_name": "1", "x5": uniform(-1, 1)}),
-        },
-        {
-            "_name": "1",
-            "r9": uniform(0, 1),
-            "x3": choice({"_name": "0", "x6": uniform(-1, 1)}, {"_name": "1", "x7": uniform(-1, 1)}),
-        },
-    )
-}
-
-
-def tree(parameters: Parameters) -> float:
-    branch = parameters["x1"]
-    if branch["_name"] == "0":
-        leaf, shared = branch["x2"], branch["r8"]
-        return float(shared + (leaf["x4"] ** 2 + 0.1 if leaf["_name"] == "0" else leaf["x5"] ** 2 + 0.2))
-    leaf, shared = branch["x3"], branch["r9"]
-    return float(shared + (leaf["x6"] ** 2 + 0.3 if leaf["_name"] == "0" else leaf["x7"] ** 2 + 0.4))
+    def methods(self, name: str, seed: int, asked: Sequence[str]) -> list[str]:
+        """Those of the asked ones that there are for a problem, spelt out."""
+        problem = self.problem(name, seed)
+        rules = [point.name for point in problem.starts if point.name != BY_HAND]
+        found = []
+        for method in asked:
+            if method == "heuristics":
+                found += rules
+            elif method == "auto":
+                found.append(OURS)
+            elif method == FASTNAS:
+                structured = isinstance(problem, Network) and problem.budget["kind"] == "macs"
+                found += [FASTNAS] if structured and self.options.fastnas_python else []
+            elif "+" in method:
+                found.append(method)
+            else:
+                twice = TWICE if method.endswith(TWICE) else ""
+                rule = method.removesuffix(TWICE)
+                found += [f"{point.name}{twice}" for point in problem.starts if rule_of(point.name) == rule]
+        return list(dict.fromkeys(found))
 
 
-# Sparsity for each layer
-
-LOW, HIGH, TARGET = 0.1, 0.99, 0.8
-SIZES = (1, 4, 9, 18, 36, 72, 72, 144, 144, 144, 72, 5)
-"""Thousands of weights of each layer."""
-SENSITIVITIES = (0.16, 0.1, 0.12, 0.06, 0.09, 0.04, 0.06, 0.02, 0.05, 0.03, 0.04, 0.18)
-METHODS = {"agp": 1.0, "level": 1.2, "l1": 1.6}
-"""How many times the damage of the best method each does."""
-DENSE, CHANCE = 93.0, 10.0
-"""Accuracies in percent: of the whole network, and of guessing."""
-PENALTY = 100.0
-"""Points for all weights too few; so many that to miss the target never pays."""
-
-ALLOCATION = {
-    "prune_method": choice(
-        *({"_name": name, **{f"conv{layer}": uniform(LOW, HIGH) for layer in range(len(SIZES))}} for name in METHODS)
-    )
-}
+@cache
+def problem_of(bench: Bench, name: str, seed: int) -> Problem:
+    return Function(seed) if name == Function.name else Network(name, seed, bench.options, Memo(bench.out))
 
 
-def damage(sparsities: Iterable[float]) -> float:
-    """What pruning does to a network, without bound as nothing is left of a layer."""
-    return math.fsum(a * s / (1 - s) for a, s in zip(SENSITIVITIES, sparsities, strict=True))
+def alone() -> None:
+    """A process has one core."""
+    torch.set_num_threads(1)
 
 
-def lost(damage: float) -> float:
-    """Points of accuracy: one for one at first, in the end down to guessing."""
-    return (DENSE - CHANCE) * -math.expm1(-damage / (DENSE - CHANCE))
+def all_outcomes(
+    bench: Bench, networks: Sequence[str], seeds: int, asked: Sequence[str], workers: int
+) -> dict[str, list[Outcome]]:
+    """By problem, in the order in which they were found."""
+    found: dict[str, list[Outcome]] = {name: [] for name in networks}
+    with ProcessPoolExecutor(workers, get_context("spawn"), alone) as pool:
+        try:
+            pairs = [(name, seed) for seed in range(seeds) for name in networks]
+            studied = {pool.submit(bench.methods, *pair, asked): pair for pair in pairs}
+            jobs = {
+                pool.submit(bench.outcome, *studied[done], method): (*studied[done], method)
+                for done in as_completed(studied)
+                for method in done.result()
+            }
+            for number, done in enumerate(as_completed(jobs), start=1):
+                name, seed, method = jobs[done]
+                found[name].append(done.result())
+                told = f"{number}/{len(jobs)} {name}, seed {seed}, {method}: {done.result().test:.2f}"
+                print(told, file=sys.stderr, flush=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found
 
 
-def total(sparsities: Iterable[float]) -> float:
-    """The share of all weights that goes."""
-    return math.fsum(size * s for size, s in zip(SIZES, sparsities, strict=True)) / sum(SIZES)
+def by_method(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    grouped: dict[str, list[Outcome]] = {}
+    for outcome in sorted(outcomes, key=lambda one: (one.seed, one.method)):
+        grouped.setdefault(outcome.method, []).append(outcome)
+    return grouped
 
 
-def allocation(parameters: Parameters) -> float:
-    method = parameters["prune_method"]
-    sparsities = [method[f"conv{layer}"] for layer in range(len(SIZES))]
-    return lost(METHODS[method["_name"]] * damage(sparsities)) + PENALTY * max(0.0, TARGET - total(sparsities))
+def show(bench: Bench, name: str, outcomes: Mapping[str, Sequence[Outcome]], seeds: int, plots: Path | None) -> None:
+    problems = [bench.problem(name, seed) for seed in range(seeds)]
+    dense = fmean(problem.dense for problem in problems)
+    print(f"\n## {name}: {problems[0].limit:.4%} of the dense network, which has {dense:.2f}; {seeds} seeds\n")
+    print(table(outcomes, OURS))
+    print(f"\nThe standard deviation of one refit is {noise(outcomes):.2f}.")
+    if name == Function.name:
+        print(f"The optimum is {Function.optimum():.2f}, and a trial's noise {Function.noise}.")
+    if plots is not None:
+        curves = {method: curve(own) for method, own in outcomes.items() if own[0].values is not None}
+        levels = {
+            method: fmean(refit.value for one in own for refit in one.refits)
+            for method, own in outcomes.items()
+            if own[0].values is None
+        }
+        plots.mkdir(parents=True, exist_ok=True)
+        title = f"{name}: the best validation accuracy so far within the budget, mean of {seeds} seeds"
+        (plots / f"{name}.svg").write_text(chart(title, curves, levels, "trials"), encoding="utf-8")
 
 
-def best_allocation() -> list[float]:
-    """The least damage that meets the target: each layer's marginal damage per weight is the same."""
-
-    def at(multiplier: float) -> list[float]:
-        free = (1 - math.sqrt(a / (multiplier * size)) for a, size in zip(SENSITIVITIES, SIZES, strict=True))
-        return [min(max(s, LOW), HIGH) for s in free]
-
-    low, high = 1e-9, 1e9
-    for _ in range(200):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if total(at(middle)) < TARGET else (low, middle)
-    return at(high)
-
-
-FUNCTIONS = {
-    "tree": Function(space_from_plain(TREE), tree, 0.1),
-    "allocation": Function(space_from_plain(ALLOCATION), allocation, lost(damage(best_allocation()))),
-}
-
-
-# Searching
-
-
-def variants() -> list[str]:
-    """Random and every tuner that learns, also flattened where it can be told to."""
-    names = ["Random"]
-    for name in tuners.names():
-        plugin = tuners.get(name)
-        if plugin.learns:
-            names += [name, name + FLATTEN] if "flatten" in plugin.Args.model_fields else [name]
-    return names
-
-
-def search(variant: str, function_name: str, seed: int, trials: int) -> Search:
-    """One search from a seed, one trial at a time."""
-    function, plugin = FUNCTIONS[function_name], tuners.get(variant.removesuffix(FLATTEN))
-    flatten = {"flatten": True} if variant.endswith(FLATTEN) else {}
-    args = plugin.Args.model_validate({"optimize_mode": OptimizeMode.MINIMIZE, **flatten})
-    tuner = make_tuner(plugin, function.space, args, seed)
-    finished: list[Trial] = []
-    regrets: list[float] = []
-    seconds = 0.0
-    for number in range(trials):
-        began = time.process_time()
-        proposal = tuner.ask(number, History(finished))
-        seconds += time.process_time() - began
-        if proposal is None:
-            raise SystemExit(f"{variant} has no trial {number} to propose for {function_name}")
-        value = function.value(proposal.parameters)
-        regrets.append(min(value - function.optimum, regrets[-1] if regrets else math.inf))
-        known = {"tuner_state": proposal.state, "known": number, "finish_order": number}
-        finished.append(Trial(number, TrialState.SUCCEEDED, proposal.parameters, value, {"default": value}, **known))
-    return Search(regrets, seconds / trials)
-
-
-def searches(
-    variants: Sequence[str], functions: Sequence[str], seeds: int, trials: int
-) -> dict[tuple[str, str], list[Search]]:
-    """All searches by function and tuner, in the order of seeds."""
-    tasks = [(variant, name, seed, trials) for seed in range(seeds) for name in functions for variant in variants]
-    found: dict[tuple[str, str, int], Search] = {}
-    with ProcessPoolExecutor(WORKERS) as pool:
-        futures = {pool.submit(search, *task): task[:3] for task in tasks}
-        for future in as_completed(futures):
-            variant, name, seed = futures[future]
-            result = found[name, variant, seed] = future.result()
-            figures = ", ".join(f"{result.regrets[count - 1]:.3g}" for count in checkpoints(trials))
-            count = f"{len(found)}/{len(tasks)}"
-            print(f"{count} {name}, {variant}, seed {seed}: {figures}", file=sys.stderr, flush=True)
-    return {
-        (name, variant): [found[name, variant, seed] for seed in range(seeds)]
-        for name in functions
-        for variant in variants
-    }
-
-
-# What is printed
-
-
-def checkpoints(trials: int) -> list[int]:
-    """The numbers of trials after which regrets are printed."""
-    return sorted({*(count for count in CHECKPOINTS if count < trials), trials})
-
-
-def table(found: Mapping[str, Sequence[Search]], trials: int) -> str:
-    """A markdown table of one function: a row for each tuner."""
-    judged = min(JUDGED, trials)
-    counts = " | ".join(f"after {count}" for count in checkpoints(trials))
-    lines = [
-        f"| tuner | {counts} | against Random after {judged} | CPU ms per ask |",
-        f"|---{'|---:' * len(checkpoints(trials))}|---|---:|",
-    ]
-    for variant, results in found.items():
-        figures = [spread([result.regrets[count - 1] for result in results]) for count in checkpoints(trials)]
-        verdict = "" if variant == "Random" else against(results, found["Random"], judged)
-        milliseconds = 1000 * statistics.mean(result.seconds for result in results)
-        lines.append(f"| {' | '.join([variant, *figures, verdict, f'{milliseconds:.1f}'])} |")
-    return "\n".join(lines)
-
-
-def spread(regrets: Sequence[float]) -> str:
-    """The median, with the quartiles in brackets."""
-    low, middle, high = statistics.quantiles(regrets, n=4, method="inclusive")
-    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
-
-
-def against(results: Sequence[Search], random: Sequence[Search], count: int) -> str:
-    """How often a tuner's regret is below Random's of the same seed, and whether that can be chance (sign test)."""
-    pairs = [(one.regrets[count - 1], other.regrets[count - 1]) for one, other in zip(results, random, strict=True)]
-    wins, losses = sum(one < other for one, other in pairs), sum(one > other for one, other in pairs)
-
-    def chance(at_least: int) -> float:
-        return math.fsum(
-            math.comb(wins + losses, k) * 0.5 ** (wins + losses) for k in range(at_least, wins + losses + 1)
-        )
-
-    word = "ahead" if chance(wins) < LEVEL else "behind" if chance(losses) < LEVEL else "not ahead"
-    return f"{word}: better in {wins} of {len(pairs)}"
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="what is known, as JSON lines; a run goes on there")
+    parser.add_argument("--networks", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--methods", nargs="+", default=list(DEFAULT), help=f"by default {', '.join(DEFAULT)}")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=40, help="of each search, repeats included; default 40")
+    parser.add_argument("--refits", type=int, default=3, help="fresh trainings of what was found; default 3")
+    parser.add_argument("--pruners", nargs="+", help="to choose from, in place of those of the experiments")
+    parser.add_argument("--images", type=int, help="that train, in place of 12,000")
+    parser.add_argument("--epochs", type=int, help="of each trial, in place of one")
+    parser.add_argument("--prepare-epochs", type=int, help="of the dense networks, in place of ten")
+    parser.add_argument("--data", help="digits shows that all of it runs, without a data set")
+    parser.add_argument("--fastnas-python", help="a Python that has NVIDIA Model Optimizer")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--plots", type=Path, help="a folder for a chart of each problem")
+    options = parser.parse_args()
+    for method in options.methods:
+        if "+" in method:
+            Search.of(method)
+        elif method not in SHORT and rule_of(method.removesuffix(TWICE)) not in heuristics.names():
+            parser.error(f"given the method {method}; expected {did_you_mean(method, [*SHORT, *heuristics.names()])}")
+    return options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--functions", nargs="+", choices=list(FUNCTIONS), default=list(FUNCTIONS))
-    parser.add_argument("--tuners", nargs="+", help='by default Random and all that learn; "TPE flatten" is one, too')
-    parser.add_argument("--seeds", type=int, default=10, help="searches of each tuner on each function; at least 2")
-    parser.add_argument("--trials", type=int, default=CHECKPOINTS[-1])
-    options = parser.parse_args()
+    given = parsed()
     os.environ["OMP_NUM_THREADS"] = "1"
-    asked = list(dict.fromkeys(["Random", *(options.tuners or variants())]))
-    found = searches(asked, options.functions, options.seeds, options.trials)
-    for name in options.functions:
-        least = f"{FUNCTIONS[name].optimum:.4g}"
-        print(f"\n{name}: regret to the optimum of {least}, median of {options.seeds} seeds (and quartiles)\n")
-        print(table({variant: found[name, variant] for variant in asked}, options.trials))
+    pruners = tuple(given.pruners) if given.pruners else None
+    out = given.out.resolve()
+    options = Options(
+        out.with_suffix(".work"),
+        given.images,
+        given.data,
+        given.prepare_epochs,
+        given.epochs,
+        pruners,
+        given.fastnas_python,
+    )
+    bench = Bench(options, out, given.trials, given.refits)
+    found = all_outcomes(bench, given.networks, given.seeds, given.methods, given.workers)
+    print(f"{given.trials} trials, {given.refits} refits of what each method found under each seed")
+    for name, outcomes in found.items():
+        show(bench, name, by_method(outcomes), given.seeds, given.plots)
 
 
 if __name__ == "__main__":
