@@ -102,12 +102,13 @@ class LocalRunner(Runner):
 
     def _shared_environment(self) -> dict[str, str]:
         """Ours, this interpreter first on the path, and no more threads than a trial's share of the cores, or than
-        OMP_NUM_THREADS says for all."""
+        OMP_NUM_THREADS says for all. Beside other trials threads sleep while they wait; a trial that is alone is as fast
+        as any process, so that a latency measured there is what it is elsewhere."""
         threads = threads_of_a_trial(self.concurrency)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         each = os.environ.get(_THREAD_VARIABLES[0], str(threads))
         environment = {**dict.fromkeys(_THREAD_VARIABLES, each), **os.environ, "PATH": path}
-        if threads > 1:
+        if threads > 1 and self.concurrency > 1:
             environment.setdefault("OMP_WAIT_POLICY", "passive")
         return environment
 

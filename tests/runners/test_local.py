@@ -150,6 +150,20 @@ def test_cores_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (trial.folder / "stdout").read_text() == "2 7 passive\n"
 
 
+def test_threads_of_a_trial_that_is_alone_wait_as_they_do_in_any_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr("autoprune.runners.local._cores", lambda: 8)
+    runner = LocalRunner(1)
+    trial = spec(tmp_path, "echo $OMP_NUM_THREADS ${OMP_WAIT_POLICY-unset}")
+    runner.start(trial)
+    finish(runner)
+    runner.close()
+    assert (trial.folder / "stdout").read_text() == "8 unset\n"
+
+
 def test_the_number_of_threads_that_is_given_holds_for_all_libraries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
