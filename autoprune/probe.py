@@ -37,11 +37,12 @@ def ask(
     *,
     listener: Callable[[str], None] | None = None,
     meanwhile: Callable[[], None] = lambda: None,
+    environment: Mapping[str, str] | None = None,
 ) -> Any:
     """Have a child process do a task, and return what it answers; its errors are raised here.
 
     A `listener` gets each line that the child prints. `meanwhile` is called every tenth of a second; what it raises
-    ends the child.
+    ends the child. `environment` is what the child finds in its own beside ours.
     """
     with TemporaryFile() as answer, _ended_by_sigterm():
         process = subprocess.Popen(
@@ -50,6 +51,7 @@ def ask(
             stdout=answer,
             stderr=None if listener is None else subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
         try:
             _send(process, request)

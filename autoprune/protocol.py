@@ -25,6 +25,7 @@ OUTPUT_VARIABLE = "AUTOPRUNE_OUTPUT_DIR"
 SPACE_VARIABLE = "AUTOPRUNE_SEARCH_SPACE"
 KEEP_VARIABLE = "AUTOPRUNE_KEEP"
 """Set for a trial of a task whose weights are to be kept."""
+GPUS_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 PARAMETERS = "parameters.json"
 METRICS = "metrics.jsonl"
@@ -33,6 +34,9 @@ STDERR = "stderr"
 EXIT = "exit.json"
 
 DEFAULT = "default"
+
+REPORT = "report.html"
+"""What the manager puts beside a model that a search has made."""
 
 
 def normalise(result: object) -> dict[str, JSON]:

@@ -40,6 +40,7 @@ from searching.summary import Outcome, curve, noise, table
 from searching.svg import chart
 
 from autoprune.errors import did_you_mean
+from autoprune.lifeline import die_with_parent
 from autoprune.search.heuristics import heuristics
 
 PROBLEMS = (*NETWORKS, Function.name)
@@ -123,8 +124,9 @@ def problem_of(bench: Bench, name: str, seed: int) -> Problem:
     return Function(seed) if name == Function.name else Network(name, seed, bench.options, Memo(bench.out))
 
 
-def alone() -> None:
-    """A process has one core."""
+def alone(parent: int) -> None:
+    """A process has one core, and ends when the benchmark is killed."""
+    die_with_parent(parent)
     torch.set_num_threads(1)
 
 
@@ -133,7 +135,7 @@ def all_outcomes(
 ) -> dict[str, list[Outcome]]:
     """By problem, in the order in which they were found."""
     found: dict[str, list[Outcome]] = {name: [] for name in networks}
-    with ProcessPoolExecutor(workers, get_context("spawn"), alone) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), alone, (os.getpid(),)) as pool:
         try:
             pairs = [(name, seed) for seed in range(seeds) for name in networks]
             studied = {pool.submit(bench.methods, *pair, asked): pair for pair in pairs}

@@ -14,6 +14,7 @@ from autoprune import probe
 from autoprune.config import ExperimentConfig
 from autoprune.errors import AutopruneError
 from autoprune.manager.journal import Journal
+from autoprune.protocol import GPUS_VARIABLE
 from autoprune.records import JSON, OptimizeMode, StartingPoint
 from autoprune.results.curves import curve_lines
 from autoprune.store import Experiment, Store, Workspace, experiments, models
@@ -58,10 +59,15 @@ def request_of(
     }
 
 
+def devices(config: ExperimentConfig) -> dict[str, str]:
+    """What the environment of a process that knows the model says of GPUs: where trials see none, it sees none."""
+    return {} if config.trial_gpu_number else {GPUS_VARIABLE: ""}
+
+
 def check(config: ExperimentConfig) -> None:
     """Raises an error where the task can not be searched: its class, its model, its pruners or its budget."""
     if config.task is not None:
-        probe.ask(probe.SEARCH, "check", {"settings": request_of(config)})
+        probe.ask(probe.SEARCH, "check", {"settings": request_of(config)}, environment=devices(config))
 
 
 def settings_file(experiment: str, workspace: Workspace) -> Path:
@@ -96,7 +102,12 @@ def study(
         request = {"settings": settings, "curves": curves, "workers": config.trial_concurrency}
         journal.study_started()
         facts = probe.ask(
-            probe.SEARCH, "study", request, listener=journal.progress, meanwhile=lambda: check_stop(journal)
+            probe.SEARCH,
+            "study",
+            request,
+            listener=journal.progress,
+            meanwhile=lambda: check_stop(journal),
+            environment=devices(config),
         )
         with store.write(durable=True) as tx:
             models.save(tx, experiment.id, key, facts)

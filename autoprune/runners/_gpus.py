@@ -18,9 +18,9 @@ import psutil
 import pynvml
 
 from autoprune.errors import AutopruneError
+from autoprune.protocol import GPUS_VARIABLE
 from autoprune.runners.base import Options
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 _READING_SECONDS = 1.0
 """For how long what the driver says about other programs is taken for true."""
 
@@ -86,10 +86,9 @@ class Gpus:
         """Why a trial cannot have so many GPUs, in a sentence; None when it can."""
         if not count:
             return None
-        there, setting = self._all(), os.environ.get(VISIBLE)
-        limit = (
-            f", of which {VISIBLE}={setting} leaves {_listed(visible(there, setting))}" if setting is not None else ""
-        )
+        there, setting = self._all(), os.environ.get(GPUS_VARIABLE)
+        left = _listed(visible(there, setting))
+        limit = f", of which {GPUS_VARIABLE}={setting} leaves {left}" if setting is not None else ""
         missing = set(self._options.gpu_indices or ()) - {gpu.index for gpu in visible(there, setting)}
         if there and missing:
             named = " and ".join(map(str, sorted(missing)))
@@ -137,7 +136,7 @@ class Gpus:
 
     def _usable(self, count: int) -> tuple[Gpu, ...]:
         indices = self._options.gpu_indices
-        gpus = visible(self._all(), os.environ.get(VISIBLE))
+        gpus = visible(self._all(), os.environ.get(GPUS_VARIABLE))
         return tuple(gpu for gpu in gpus if (indices is None or gpu.index in indices) and (count == 1 or gpu.whole))
 
     def _idle(self, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:

@@ -18,7 +18,7 @@ import psutil
 from autoprune import protocol
 from autoprune.records import TrialSpec
 from autoprune.runners import _processes
-from autoprune.runners._gpus import VISIBLE, Gpu, Gpus
+from autoprune.runners._gpus import Gpu, Gpus
 from autoprune.runners._launcher import Launcher
 from autoprune.runners._spawn import Process
 from autoprune.runners._watch import Watch
@@ -102,8 +102,8 @@ class LocalRunner(Runner):
 
     def _shared_environment(self) -> dict[str, str]:
         """Ours, this interpreter first on the path, and no more threads than a trial's share of the cores, or than
-        OMP_NUM_THREADS says for all. Beside other trials threads sleep while they wait; a trial that is alone is as fast
-        as any process, so that a latency measured there is what it is elsewhere."""
+        OMP_NUM_THREADS says for all. Beside other trials threads sleep while they wait; a trial that is alone is as
+        fast as any process, so that a latency measured there is what it is elsewhere."""
         threads = threads_of_a_trial(self.concurrency)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         each = os.environ.get(_THREAD_VARIABLES[0], str(threads))
@@ -114,7 +114,8 @@ class LocalRunner(Runner):
 
     def _environment(self, spec: TrialSpec, gpus: Collection[Gpu]) -> dict[str, str]:
         """The shared one with what is this trial's own; one that asks for no GPU sees none."""
-        return self._shared_environment() | {VISIBLE: ",".join(gpu.uuid for gpu in gpus)} | variables(spec)
+        seen = ",".join(gpu.uuid for gpu in gpus)
+        return {**self._shared_environment(), protocol.GPUS_VARIABLE: seen, **variables(spec)}
 
     def _sleep(self, timeout: float, also: Collection[int]) -> None:
         alive = [running for running in self._running.values() if not running.process.over()]

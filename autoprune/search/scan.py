@@ -7,6 +7,7 @@ the statistics than about what the group is worth.
 
 from __future__ import annotations
 
+import json
 import math
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -44,6 +47,10 @@ class Point:
     sparsity: float
     layers: Mapping[str, float]
 
+    @property
+    def name(self) -> str:
+        return f"{self.pruner} {self.group} {self.sparsity!r}"
+
 
 def points(pruner: str, scaler: Scaler) -> Iterator[Point]:
     """All that are to be measured, by a scaler that has no budget; fewer where a group has few filters."""
@@ -70,14 +77,41 @@ def scan(
         for key, own in groups.items()
         if key not in curves or list(curves[key].sparsities) != [point.sparsity for point in own]
     }
-    todo = [point for own in missing.values() for point in own]
-    if groups and not todo:
+    if groups and not missing:
         tell("takes the sensitivity of the layers from an earlier experiment of this task")
-    values = iter(_measured(job, todo, workers, tell))
+    kept = _Kept.of(job.settings)
+    todo = [point for own in missing.values() for point in own if point.name not in kept.values]
+    for point, value in zip(todo, _measured(job, todo, workers, tell), strict=True):
+        kept.add(point, value)
     for (pruner, group), own in missing.items():
         sparsities = tuple(point.sparsity for point in own)
-        curves[pruner, group] = Curve(pruner, group, sparsities, tuple(next(values) for _ in own))
+        curves[pruner, group] = Curve(pruner, group, sparsities, tuple(kept.values[point.name] for point in own))
     return [curves[key] for key in groups]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What has been measured, a line each in a file of the experiment, so that a scan that was interrupted goes on."""
+
+    file: Path | None
+    values: dict[str, float | None]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        if settings.folder is None:
+            return cls(None, {})
+        file = settings.folder / f"scan-{settings.task.key}.jsonl"
+        written = file.read_text(encoding="utf-8") if file.exists() else ""
+        whole, _, torn = written.rpartition("\n")
+        if torn:
+            file.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
+        return cls(file, dict(json.loads(line) for line in whole.splitlines()))
+
+    def add(self, point: Point, value: float | None) -> None:
+        self.values[point.name] = value
+        if self.file is not None:
+            with self.file.open("a", encoding="utf-8") as lines:
+                lines.write(f"{json.dumps([point.name, value])}\n")
 
 
 def _measured(job: Job, todo: Sequence[Point], workers: int, tell: Callable[[str], None]) -> Iterator[float | None]:

@@ -38,8 +38,11 @@ def test_they_run_first_and_count_as_trials(lab: Lab) -> None:
 
 
 def test_no_more_of_them_than_the_limit_allows(lab: Lab) -> None:
-    _, every = lab.run(QUICK, startingPoints=POINTS, maxTrialNumber=2, trialConcurrency=2)
-    assert [trial.origin for trial in every] == NAMES[:2]
+    """It is said when none is left for the tuner."""
+    for notice in ([], ["maxTrialNumber is 2, and there are 3 starting points: the tuner will not be asked"]):
+        _, every = lab.run(QUICK, startingPoints=POINTS, maxTrialNumber=2 if notice else 3, trialConcurrency=2)
+        assert [trial.origin for trial in every] == NAMES[: len(every)]
+        assert [warning["message"] for warning in lab.events("warning")] == notice
 
 
 def test_the_tuner_hears_of_them(lab: Lab) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from autoprune import probe
+from autoprune.config import load
 from autoprune.manager.journal import Journal
-from autoprune.manager.tasks import StoppedError, check_stop
+from autoprune.manager.tasks import StoppedError, check_stop, devices
 
 from .conftest import Lab
 from .test_loop import answer, send
@@ -24,3 +29,21 @@ def test_all_but_stop_is_refused_at_once(lab: Lab) -> None:
     with pytest.raises(StoppedError):
         check_stop(journal)
     assert answer(lab, stop) == ""
+
+
+@pytest.mark.parametrize(("gpus", "seen"), [(0, "''"), (1, "'3,4'")])
+def test_the_model_is_studied_where_the_trials_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, seen: str
+) -> None:
+    """What torch sees of GPUs in the child process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    (tmp_path / "config.yml").write_text(
+        f"task: task.py:Task\nbudget: {{sparsity: 0.5}}\nmaxTrialNumber: 1\ntrialGpuNumber: {gpus}\n"
+    )
+    (tmp_path / "task.py").write_text("class Task: ...\n")
+    config = load(tmp_path / "config.yml").config
+    (tmp_path / "seen.py").write_text(
+        "import json, os\nprint(json.dumps({'result': repr(os.environ['CUDA_VISIBLE_DEVICES'])}))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    assert probe.ask("seen", "look", {}, environment=devices(config)) == seen

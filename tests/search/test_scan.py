@@ -89,6 +89,28 @@ def test_what_is_known_is_not_measured_again(tmp_path: Path) -> None:
     assert 7.0 not in second.values
 
 
+@pytest.mark.parametrize("torn", ["", '["level conv1 0.'])
+def test_a_scan_that_was_interrupted_goes_on(tmp_path: Path, torn: str) -> None:
+    job = job_of(tmp_path)
+    job = replace(job, settings=replace(job.settings, folder=tmp_path))
+    wanted = points_of(job)
+    whole = scan(job_of(tmp_path), wanted, [], 1, lambda line: None)
+
+    def interrupt(line: str) -> None:
+        if line.startswith("scan 4/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(job, wanted, [], 1, interrupt)
+    (file,) = tmp_path.glob("scan-*.jsonl")
+    with file.open("a") as lines:
+        lines.write(torn)
+    for left in (len(wanted) - 3, 0):
+        told: list[str] = []
+        assert scan(job, wanted, [], 1, told.append) == whole
+        assert len(told) == left
+
+
 def test_a_point_without_a_value_is_none_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(
         dedent(f"""
