@@ -84,6 +84,10 @@ class NotFoundError(UsageError):
     """An id, name or number that nothing answers to."""
 
 
+class ConflictError(UsageError):
+    """What was asked for is not possible as things stand, such as asking a manager where none runs."""
+
+
 class LockedError(AutopruneError):
     """Another manager runs this experiment."""
 

@@ -76,6 +76,7 @@ class Trial:
     tuner be rebuilt to exactly the knowledge it had. `origin` names the starting point that the parameters are, and is
     empty where the tuner proposed them; `repeat_of` is the trial whose parameters run once more, with a fresh seed.
     `feasible` is false where the result breaks a constraint of the experiment: such a trial is never the best.
+    `duration` is how many seconds its attempts took together, once it has ended.
     """
 
     number: int
@@ -94,6 +95,7 @@ class Trial:
     origin: str = ""
     repeat_of: int | None = None
     feasible: bool = True
+    duration: float | None = None
 
 
 @dataclass(frozen=True)

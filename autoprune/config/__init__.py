@@ -2,6 +2,7 @@
 
 from autoprune.config.load import Loaded, load, load_plain
 from autoprune.config.model import AssessorConfig, ExperimentConfig, TrainingServiceConfig, TunerConfig
+from autoprune.config.parameters import check_parameters
 from autoprune.config.schema import schema
 from autoprune.config.values import format_duration, parse_duration
 
@@ -11,6 +12,7 @@ __all__ = [
     "Loaded",
     "TrainingServiceConfig",
     "TunerConfig",
+    "check_parameters",
     "format_duration",
     "load",
     "load_plain",

@@ -156,5 +156,5 @@ def _simple(place: Mapping[str, JSON]) -> str:
     kind = _TYPES.get(str(place.get("type")), "")
     if kind == "text" and place.get("minLength"):
         return "text, not empty"
-    bounds = [phrase.format(f"{place[key]:g}") for key, phrase in _RANGES.items() if key in place]
+    bounds = [phrase.format(f"{place[key]:.15g}") for key, phrase in _RANGES.items() if key in place]
     return " ".join([kind, " and ".join(bounds)]).strip()

@@ -6,7 +6,6 @@ validator that refuses a value raises `refuse(expected, remedy)`; the loader add
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,9 @@ from autoprune.records import JSON
 
 UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)")
+_LONGEST = 300 * 365 * 86400.0
+MOST = 2**31 - 1
+"""How many there can be of anything that is counted: what a store keeps as a whole number."""
 _FLAGS: Mapping[str, bool] = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 BASE = "base"
 """The key of the validation context that holds the folder relative paths start from."""
@@ -52,8 +54,8 @@ def parse_duration(value: JSON) -> float:
         seconds = float(value)
     else:
         raise refuse("a duration such as 100h, 30m, 45s, 2d, 0.5h, or seconds")
-    if not (0 < seconds < math.inf):
-        raise refuse("a duration above 0")
+    if not (0 < seconds <= _LONGEST):
+        raise refuse("a duration above 0" if seconds <= 0 else "a duration of 300 years at most")
     return seconds
 
 

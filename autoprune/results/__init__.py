@@ -5,6 +5,7 @@ The command line's `--json` and the REST API show the same models (`models`), ma
 """
 
 from autoprune.results.export import write_csv, write_json
-from autoprune.results.reader import MAX_PAGE, NoBestError, Results, best
+from autoprune.results.leaders import NoBestError, best
+from autoprune.results.reader import MAX_PAGE, Results
 
 __all__ = ["MAX_PAGE", "NoBestError", "Results", "best", "write_csv", "write_json"]

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from autoprune.records import JSON, Trial
 from autoprune.results.models import ExportedTrial, clean
-from autoprune.results.reader import Results, elapsed, report_model, trial_model
-from autoprune.store import experiments, metrics, trials
+from autoprune.results.reader import Results
+from autoprune.results.shapes import report_model, trial_model
+from autoprune.store import experiments, listing, metrics
 
 FORMAT = "autoprune-experiment"
 VERSION = 1
@@ -49,20 +50,31 @@ def write_csv(results: Results, id: str | None, file: TextIO) -> None:
         for prefix in ("param", "metric"):
             for trial in _all(tx, experiment):
                 columns |= dict.fromkeys(path for path, _ in _leaves(prefix, trial))
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow([*("number", "state", "value", "duration"), *(_cell(column) for column in columns)])
         for trial in _all(tx, experiment):
             leaves = {**whence(trial), **dict(_leaves("param", trial)), **dict(_leaves("metric", trial))}
-            row = [trial.number, trial.state.value, clean(trial.value), elapsed(trial.started, trial.ended)]
+            row = [trial.number, trial.state.value, clean(trial.value), trial.duration]
             writer.writerow([_cell(cell) for cell in [*row, *(leaves.get(column) for column in columns)]])
+
+
+class _Lines:
+    """Ends lines with a line feed alone. A writer that does so itself would leave a carriage return inside a text
+    without quotes, and what follows it would begin a cell."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _all(tx: Connection, experiment: str) -> Iterator[Trial]:
     """Every trial in the order of numbers, some at a time."""
     after = None
-    while found := trials.page(tx, experiment, limit=_PAGE, after=after):
-        yield from found
-        after = trials.Position(found[-1].number, found[-1].number)
+    while found := listing.page(tx, experiment, limit=_PAGE, after=after):
+        yield from (one.trial for one in found)
+        after = found[-1].position
 
 
 def whence(trial: Trial) -> dict[str, JSON]:

@@ -21,8 +21,9 @@ from sqlalchemy import URL
 from autoprune.errors import ConfigError
 from autoprune.records import OptimizeMode, Trial, TrialState, seconds
 from autoprune.results.export import whence
+from autoprune.results.leaders import objective_values, objectives
 from autoprune.results.models import clean
-from autoprune.results.reader import Results, objective_values, objectives
+from autoprune.results.reader import Results
 from autoprune.search_space import Choice, Dimension, Normal, RandInt, Space, flatten, space_from_plain
 from autoprune.store import experiments, metrics, trials
 

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import accumulate
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from threading import Lock
 
 from sqlalchemy import Connection
 
-from autoprune import records
 from autoprune.errors import NotFoundError, UsageError
-from autoprune.pareto import fronts
-from autoprune.protocol import DEFAULT
-from autoprune.records import ExperimentState, OptimizeMode, TrialState
+from autoprune.records import JSON, ExperimentState, TrialState
 from autoprune.results import cursor as cursors
+from autoprune.results.importance import importances, sample
+from autoprune.results.layers import cost_of, layers_of
+from autoprune.results.leaders import (
+    NoBestError,
+    best_so_far,
+    leaders,
+    no_best,
+    optimize_mode,
+    pareto_front,
+)
+from autoprune.results.logs import Log, Stream
 from autoprune.results.models import (
     Attempt,
     Best,
     Experiment,
     ExperimentDetail,
+    Importance,
     Limits,
     Page,
     ParetoTrial,
     Report,
+    Statistics,
     Trial,
     TrialDetail,
+    clean,
 )
-from autoprune.search_space.leaves import is_number
-from autoprune.standings import Standing, noise, standings
+from autoprune.results.ordering import cursor_of, order_of, position_of
+from autoprune.results.shapes import attempt_model, common, outline_model, report_model, trial_model
+from autoprune.results.statistics import statistics_of
 from autoprune.store import Experiment as StoredExperiment
-from autoprune.store import Store, Workspace, experiments, metrics, trials
+from autoprune.store import Store, Workspace, experiments, listing, metrics, models, trials
 
 MAX_PAGE = 1000
-_CURSOR_TYPES: Mapping[str, Sequence[type]] = {
-    "number": [int],
-    "value": [float, type(None)],
-    "started": [str, type(None)],
-}
+NEWEST = 100
+"""Trials whose curves are shown, unless some are named."""
 
 
-class NoBestError(NotFoundError):
-    """No trial has succeeded, or none that succeeded is feasible, so none is the best."""
+@dataclass(frozen=True)
+class Tail:
+    """How many reports there are, and the last of them."""
+
+    count: int
+    reports: list[Report]
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,11 @@ class Results:
 
     workspace: Workspace
     store: Store
+    _weighing: Lock = field(default_factory=Lock, repr=False, compare=False)
+    """Importance takes seconds: one at a time works it out, and it stands until there are other results."""
+    _weighed: dict[str, tuple[list[tuple[int, float | None]], list[Importance]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def check(self) -> None:
         """Raises where the store cannot be read."""
@@ -84,37 +102,99 @@ class Results:
         id: str | None = None,
         *,
         states: Collection[TrialState] = (),
+        feasible: bool | None = None,
+        origin: str | None = None,
         sort: str = "number",
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> Page[Trial]:
-        """Sorted by `number`, `value` or `started`; with a `-` before it, from the largest down."""
+        """Sorted by `number`, `value`, `started`, `ended`, `duration` or `metric:PATH`; with a `-` before it, from the
+        largest down. `origin` names a starting point; empty, it means the trials that the tuner proposed."""
         _check_limit(limit)
-        column, descending = _parse_sort(sort)
-        position = _position(cursor, sort, column)
+        order = order_of(sort)
+        after = position_of(cursor, sort, order)
+        only = listing.Filter(states, feasible, origin)
         with self.store.read() as tx:
-            found = trials.page(
-                tx,
-                experiments.resolve(tx, id),
-                limit=limit + 1,
-                states=states,
-                sort=column,
-                descending=descending,
-                after=position,
-            )
-        last = found[limit - 1] if len(found) > limit else None
-        following = cursors.encode(f"trials {sort}", getattr(last, column), last.number) if last else None
-        return Page[Trial](items=[trial_model(trial) for trial in found[:limit]], next=following)
+            experiment = experiments.resolve(tx, id)
+            found = listing.page(tx, experiment, limit=limit + 1, order=order, only=only, after=after)
+        following = cursor_of(found[limit - 1].position, sort) if len(found) > limit else None
+        return Page[Trial](items=[trial_model(one.trial) for one in found[:limit]], next=following)
+
+    def all_trials(self, id: str | None = None) -> list[Trial]:
+        """All trials in the order of their numbers, in one read."""
+        with self.store.read() as tx:
+            found = trials.all(tx, experiments.resolve(tx, id))
+        return [trial_model(trial) for trial in found]
+
+    def outlines(self, id: str | None = None, metric: str | None = None) -> list[Trial]:
+        """All trials in the order of their numbers, without their parameters, and with one number of their reports at
+        the most: so thousands are read in a moment."""
+        with self.store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            found = trials.outlines(tx, experiment)
+            told = {} if metric is None else listing.values(tx, experiment, listing.Metric((metric,)))
+        return [outline_model(trial, {metric: told[trial.number]} if metric else {}) for trial in found]
+
+    def sample_trials(self, id: str | None = None, *, most: int) -> list[Trial]:
+        """At most so many of the trials that succeeded and are feasible, whole, at even distances; and the best one."""
+        with self.store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+            outlines = trials.outlines(tx, experiment.id)
+            own = [trial.number for trial in outlines if trial.state is TrialState.SUCCEEDED and trial.feasible]
+            step = max(1, -(-len(own) // most))
+            numbers = {*own[::step], *(best.number for best in leaders(tx, experiment, 1))}
+            found = trials.some(tx, experiment.id, numbers)
+        return [trial_model(found[number]) for number in sorted(found)]
 
     def trial(self, id: str | None, number: int) -> TrialDetail:
         with self.store.read() as tx:
             experiment = experiments.resolve(tx, id)
             trial = trials.get(tx, experiment, number)
             attempts = trials.attempts(tx, experiment, number)
-        runs = [Attempt(**{name: getattr(attempt, name) for name in Attempt.model_fields}) for attempt in attempts]
+            facts = models.facts(tx, experiment)
         return TrialDetail(
-            **_common(trial), created=trial.created, duration=elapsed(trial.started, trial.ended), runs=runs
+            **common(trial),
+            created=trial.created,
+            runs=[attempt_model(attempt) for attempt in attempts],
+            cost=cost_of(trial.metrics),
+            layers=layers_of(trial.parameters, trial.metrics, facts),
         )
+
+    def retried(self, id: str | None = None) -> dict[int, list[Attempt]]:
+        """The attempts of all trials that were started more than once or wait for it, by their numbers."""
+        with self.store.read() as tx:
+            found = trials.retried(tx, experiments.resolve(tx, id))
+        return {number: [attempt_model(attempt) for attempt in attempts] for number, attempts in found.items()}
+
+    def log(self, id: str | None, number: int, stream: Stream, attempt: int | None = None) -> Log:
+        """What a trial wrote, in its last attempt unless another is given; to be read in pieces."""
+        with self.store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            trial = trials.get(tx, experiment, number)
+        if not trial.attempts:
+            raise NotFoundError(f"trial {number} of {experiment} has not started here, so it has written nothing")
+        chosen = trial.attempts - 1 if attempt is None else attempt
+        if not 0 <= chosen < trial.attempts:
+            have = f"it has 0 to {trial.attempts - 1}"
+            raise NotFoundError(f"trial {number} of {experiment} has no attempt {chosen}; {have}")
+        return Log(self.workspace.folder(experiment), number, chosen, stream)
+
+    def curves(self, id: str | None = None, numbers: Collection[int] | None = None) -> dict[int, list[Report]]:
+        """What the last attempt of each of these trials reported, in order; by default of the newest that started.
+        Trials without a report are left out."""
+        with self.store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            wanted = trials.newest(tx, experiment, NEWEST) if numbers is None else numbers
+            found = metrics.last_attempts(tx, experiment, wanted)
+        return {number: [report_model(metric) for metric in reports] for number, reports in found.items()}
+
+    def tails(self, id: str | None, numbers: Collection[int], most: int) -> dict[int, Tail]:
+        """The last reports of the last attempt of each of these trials. Trials without a report are left out."""
+        with self.store.read() as tx:
+            found = metrics.tails(tx, experiments.resolve(tx, id), numbers, most)
+        return {
+            number: Tail(count, [report_model(one) for one in reports]) for number, (count, reports) in found.items()
+        }
 
     def reports(self, id: str | None, number: int, *, limit: int = MAX_PAGE, cursor: str | None = None) -> Page[Report]:
         """All that a trial reported, of all its attempts, in order."""
@@ -136,17 +216,17 @@ class Results:
         """
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
-            found = _best(tx, experiment)
+            found = leaders(tx, experiment, 1)
             succeeded = trials.counts(tx, experiment.id).get(TrialState.SUCCEEDED, 0)
-        if found is None:
+        if not found:
             raise NoBestError(no_best(experiment.id, succeeded))
-        return found
+        return found[0]
 
     def top(self, id: str | None = None, *, count: int) -> Page[Best]:
         """The first `count` of all that may be the best, the best first."""
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
-            return Page[Best](items=_best_models(tx, experiment, _standings(tx, experiment, count)))
+            return Page[Best](items=leaders(tx, experiment, count))
 
     def pareto(self, id: str | None = None) -> Page[ParetoTrial]:
         """The succeeded trials that no other beats in everything that is optimised, those of the best value first.
@@ -156,26 +236,57 @@ class Results:
         """
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
-            succeeded = trials.all(tx, experiment.id, [TrialState.SUCCEEDED])
-        modes = objectives(experiment.config)
-        own = [trial for trial in succeeded if trial.feasible and trial.repeat_of is None]
-        found = [(trial, values) for trial in own if (values := objective_values(trial, list(modes)))]
-        losses = [
-            [-values[name] if mode is OptimizeMode.MAXIMIZE else values[name] for name, mode in modes.items()]
-            for _, values in found
-        ]
-        items = [
-            ParetoTrial(**_common(found[place][0]), objectives=found[place][1])
-            for front in fronts(losses, 1)
-            for place in sorted(front, key=lambda place: (losses[place], place))
-        ]
-        return Page[ParetoTrial](items=items)
+            return Page[ParetoTrial](items=pareto_front(tx, experiment))
+
+    def statistics(self, id: str | None = None) -> Statistics:
+        """The experiment in numbers."""
+        with self.store.read() as tx:
+            experiment = experiments.get(tx, experiments.resolve(tx, id))
+            found = trials.outlines(tx, experiment.id)
+        return statistics_of(found, optimize_mode(experiment), experiment.active_seconds)
+
+    def importance(self, id: str | None = None) -> list[Importance]:
+        """How much each parameter matters, the most important first; empty while nothing can be said."""
+        with self.store.read() as tx:
+            experiment = experiments.resolve(tx, id)
+            outlines = trials.outlines(tx, experiment)
+            chosen = sorted(sample(outlines))
+            told = {trial.number: trial.value for trial in outlines}
+        with self._weighing:
+            seen = [(number, told[number]) for number in chosen]
+            known = self._weighed.get(experiment)
+            if known is None or known[0] != seen:
+                with self.store.read() as tx:
+                    found = trials.some(tx, experiment, chosen)
+                known = self._weighed[experiment] = seen, importances([found[number] for number in sorted(found)])
+        return known[1]
+
+    def search_space(self, id: str | None = None) -> dict[str, JSON]:
+        """What the tuner searches, as the user nested it; empty where a task's model has not been studied yet."""
+        with self.store.read() as tx:
+            config = experiments.get(tx, experiments.resolve(tx, id)).config
+        space: dict[str, JSON] = clean(config.get("searchSpace") or {})
+        return space
+
+    def facts(self, id: str | None = None) -> dict[str, JSON] | None:
+        """What is known of the model of a task (see `records.ModelFacts`); None where there is none."""
+        return self._model(id, models.facts)
+
+    def result(self, id: str | None = None) -> dict[str, JSON] | None:
+        """What the search of a task came to; None before its end."""
+        return self._model(id, models.result)
 
     def best_so_far(self, id: str | None = None) -> list[float]:
         """The best value after each success, in the order in which trials finished."""
         with self.store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
             return best_so_far(tx, experiment)
+
+    def _model(self, id: str | None, ask: Callable[[Connection, str], JSON]) -> dict[str, JSON] | None:
+        with self.store.read() as tx:
+            found = ask(tx, experiments.resolve(tx, id))
+        told: dict[str, JSON] | None = clean(found)
+        return told
 
     def _seen(self, experiment: Experiment) -> Experiment:
         """With INTERRUPTED in place of RUNNING where no manager runs it.
@@ -192,74 +303,6 @@ class Results:
         return again.model_copy(update={"state": ExperimentState.INTERRUPTED})
 
 
-def best(store: Store, experiment: str) -> records.Trial | None:
-    """The best trial, as a record; None where none has succeeded and is feasible."""
-    with store.read() as tx:
-        found = _standings(tx, experiments.get(tx, experiment), 1)
-    return found[0].trial if found else None
-
-
-def best_so_far(tx: Connection, experiment: StoredExperiment) -> list[float]:
-    """The best value after each feasible success, in the order in which trials finished."""
-    better = max if optimize_mode(experiment) is OptimizeMode.MAXIMIZE else min
-    return list(accumulate(trials.successes(tx, experiment.id), better))
-
-
-def no_best(experiment: str, succeeded: int) -> str:
-    """Why there is no best trial."""
-    if succeeded:
-        return f"no trial of {experiment} keeps to all constraints, so there is no best one yet"
-    return f"no trial of {experiment} has succeeded, so there is no best one yet"
-
-
-def trial_model(trial: records.Trial) -> Trial:
-    return Trial(**_common(trial))
-
-
-def report_model(metric: records.Metric) -> Report:
-    return Report(**{field.name: getattr(metric, field.name) for field in fields(metric)})
-
-
-def elapsed(started: str | None, ended: str | None) -> float | None:
-    """Seconds from one time to another, None where one is missing."""
-    if started is None or ended is None:
-        return None
-    return round(records.seconds(ended) - records.seconds(started), 3)
-
-
-def came_from(trial: records.Trial | Trial) -> str:
-    """Where a trial comes from, in words; empty where the tuner proposed it."""
-    return trial.origin if trial.repeat_of is None else f"repeat of {trial.repeat_of}"
-
-
-def optimize_mode(experiment: StoredExperiment) -> OptimizeMode:
-    return objectives(experiment.config)[DEFAULT]
-
-
-def objectives(config: records.JSON) -> dict[str, OptimizeMode]:
-    """All that a stored configuration has optimised, and which way; the default metric first.
-
-    A tuner class of the user's own may mean something else by `objectives`; that is left alone.
-    """
-    arguments = config.get("tuner", {}).get("classArgs", {})
-    default = OptimizeMode(arguments.get("optimize_mode") or OptimizeMode.MAXIMIZE)
-    others = arguments.get("objectives")
-    if not isinstance(others, Mapping) or not all(mode in list(OptimizeMode) for mode in others.values()):
-        return {DEFAULT: default}
-    return {DEFAULT: default, **{str(name): OptimizeMode(mode) for name, mode in others.items()}}
-
-
-def objective_values(trial: records.Trial, names: Sequence[str]) -> dict[str, float] | None:
-    """What is optimised, as the trial reported it; None where it lacks a number."""
-    given = {**trial.metrics, DEFAULT: trial.value}
-    values = {name: float(given[name]) for name in names if is_number(given.get(name))}
-    return values if len(values) == len(names) else None
-
-
-def _common(trial: records.Trial) -> dict[str, records.JSON]:
-    return {name: getattr(trial, name) for name in Trial.model_fields}
-
-
 def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
     return Experiment(
         id=stored.id,
@@ -270,45 +313,13 @@ def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
         duration=round(stored.active_seconds, 3),
         message=stored.message,
         trials=trials.counts(tx, stored.id),
+        imported=trials.imports(tx, stored.id),
         optimize_mode=optimize_mode(stored),
-        best=_best(tx, stored),
+        best=next(iter(leaders(tx, stored, 1)), None),
         limits=Limits(**{name: stored.config.get(name) for name in Limits.model_fields}),
     )
-
-
-def _best(tx: Connection, experiment: StoredExperiment) -> Best | None:
-    found = _standings(tx, experiment, 1)
-    return _best_models(tx, experiment, found)[0] if found else None
-
-
-def _standings(tx: Connection, experiment: StoredExperiment, limit: int) -> list[Standing]:
-    """The first so many. Only where trials were repeated are all of them read."""
-    highest = optimize_mode(experiment) is OptimizeMode.MAXIMIZE
-    if trials.repeats(tx, experiment.id):
-        return standings(trials.all(tx, experiment.id), highest=highest)[:limit]
-    return standings(trials.best(tx, experiment.id, highest=highest, limit=limit), highest=highest)
-
-
-def _best_models(tx: Connection, experiment: StoredExperiment, found: Sequence[Standing]) -> list[Best]:
-    spread = noise(trials.repeats(tx, experiment.id)) if any(one.repeats for one in found) else None
-    return [Best(**_common(one.trial), mean=one.mean, repeats=len(one.repeats), noise=spread) for one in found]
 
 
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= MAX_PAGE:
         raise UsageError(f"given the limit {limit}; expected 1 to {MAX_PAGE}")
-
-
-def _parse_sort(sort: str) -> tuple[trials.Sort, bool]:
-    match sort.removeprefix("-"):
-        case ("number" | "value" | "started") as column:
-            return column, sort.startswith("-")
-        case _:
-            raise UsageError(f"given the sort {sort[:40]!r}; expected number, value or started, or -value and so on")
-
-
-def _position(cursor: str | None, sort: str, column: trials.Sort) -> trials.Position | None:
-    if not cursor:
-        return None
-    value, number = cursors.decode(cursor, f"trials {sort}", _CURSOR_TYPES[column], [int])
-    return trials.Position(value, number)

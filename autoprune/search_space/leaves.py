@@ -33,8 +33,8 @@ def tidy(x: float, low: float, high: float, q: float | None = None) -> float:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether this is a finite int or float; a bool is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether this is an int or float that a float can hold; a bool is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ Each module here is one table and the plain functions over it; they run inside a
         trials.finish(tx, experiment, number, state, time, value=value)
 """
 
-from autoprune.store import commands, events, experiments, metrics, models, trials
+from autoprune.store import commands, events, experiments, listing, metrics, models, trials
 from autoprune.store.commands import Command
 from autoprune.store.events import Event
 from autoprune.store.experiments import Experiment
 from autoprune.store.store import Store, open_store
 from autoprune.store.trials import Attempt
-from autoprune.store.workspace import Workspace, find_workspace
+from autoprune.store.workspace import FOLDER, Workspace, find_workspace
 
 __all__ = [
+    "FOLDER",
     "Attempt",
     "Command",
     "Event",
@@ -27,6 +28,7 @@ __all__ = [
     "events",
     "experiments",
     "find_workspace",
+    "listing",
     "metrics",
     "models",
     "open_store",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from autoprune.records import JSON
 from autoprune.store.schema import event as table
@@ -32,3 +32,9 @@ def after(tx: Connection, experiment: str, id: int = 0, limit: int = 1000) -> li
     where = (table.c.experiment == experiment, table.c.id > id)
     rows = tx.execute(select(*columns).where(*where).order_by(table.c.id).limit(limit))
     return [Event(*row) for row in rows]
+
+
+def last(tx: Connection, experiment: str) -> int:
+    """The id of the newest event; 0 where there is none."""
+    query = select(func.max(table.c.id)).where(table.c.experiment == experiment)
+    return tx.execute(query).scalar() or 0

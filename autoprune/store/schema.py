@@ -7,6 +7,7 @@ function from each version to the next; a change of the tables adds one at the e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import JSON as Json
 from sqlalchemy import (
@@ -75,6 +76,13 @@ trial = Table(
     Index("trial_by_value", "experiment", "state", "value"),
 )
 
+trial_in_short = Index(
+    "trial_in_short",
+    *(trial.c.experiment, trial.c.number, trial.c.state, trial.c.value, trial.c.started, trial.c.ended),
+    *(trial.c.attempts, trial.c.finish_order, trial.c.origin, trial.c.repeat_of, trial.c.feasible),
+)
+"""All small columns of a trial, so that lists are sorted, filtered and counted without reading parameters."""
+
 model = Table(
     "model",
     tables,
@@ -137,6 +145,7 @@ command = Table(
     Column("created", String, nullable=False),
     Column("done", String),
     Column("answer", Text),
+    Column("trial", Integer),
     Index("command_pending", "experiment", "done"),
     sqlite_autoincrement=True,
 )
@@ -144,13 +153,31 @@ command = Table(
 
 def _models_and_where_trials_come_from(connection: Connection) -> None:
     """Version 2."""
-    for column in (trial.c.origin, trial.c.repeat_of, trial.c.feasible):
-        column_as_text = CreateColumn(column).compile(connection)
-        connection.exec_driver_sql(f"ALTER TABLE trial ADD COLUMN {column_as_text}")
+    _add(connection, trial.c.origin, trial.c.repeat_of, trial.c.feasible)
     model.create(connection)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_models_and_where_trials_come_from,)
+def _trials_in_short(connection: Connection) -> None:
+    """Version 3."""
+    trial_in_short.create(connection)
+
+
+def _trials_made_by_command(connection: Connection) -> None:
+    """Version 4."""
+    _add(connection, command.c.trial)
+
+
+def _add(connection: Connection, *columns: Column[Any]) -> None:
+    for column in columns:
+        definition = CreateColumn(column).compile(connection)
+        connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}")
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (
+    _models_and_where_trials_come_from,
+    _trials_in_short,
+    _trials_made_by_command,
+)
 """`MIGRATIONS[n]` takes a database from version n + 1 to n + 2."""
 
 VERSION = 1 + len(MIGRATIONS)

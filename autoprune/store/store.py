@@ -30,6 +30,10 @@ class Store:
 
     engine: Engine
 
+    def patient(self, seconds: float) -> Store:
+        """The same database, for one who waits so long where another holds it."""
+        return Store(self.engine.execution_options(autoprune_patience=seconds))
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view."""
@@ -89,6 +93,8 @@ def _tune_sqlite(engine: Engine) -> None:
         options = connection.get_execution_options()
         level = "FULL" if options.get("autoprune_durable") else "NORMAL"
         connection.exec_driver_sql(f"PRAGMA synchronous={level}")
+        patience = options.get("autoprune_patience", _BUSY_SECONDS)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={round(1000 * patience)}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("autoprune_write") else "BEGIN")
 
 

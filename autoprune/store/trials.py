@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, update
 
@@ -13,8 +14,19 @@ from autoprune.records import JSON, Exit, Trial, TrialState
 from autoprune.store.schema import attempt as attempt_table
 from autoprune.store.schema import trial as table
 
+_AT_ONCE = 10_000
+"""Numbers in one question: databases take so many, not any number of them."""
+
 AGAIN = "run again by command"
 """What the message of an attempt ends with after which somebody asked for the trial once more."""
+
+_days = func.julianday(attempt_table.c.ended) - func.julianday(attempt_table.c.started)
+_same = (attempt_table.c.experiment == table.c.experiment, attempt_table.c.number == table.c.number)
+_seconds = select(func.round(func.sum(_days) * 86400, 3)).where(*_same).correlate(table).scalar_subquery()
+duration = case((table.c.ended.is_not(None), _seconds)).label("duration")
+"""How long the attempts of a trial that has ended took together; the wait between them does not count."""
+
+_whole = (table, duration)
 
 
 @dataclass(frozen=True)
@@ -31,16 +43,21 @@ class Attempt:
     message: str = ""
 
 
-Sort: TypeAlias = Literal["number", "value", "started"]
-"""What a page of trials can be sorted by."""
-
-
 @dataclass(frozen=True)
-class Position:
-    """A place in a sorted list of trials: what the trial there is sorted by, and its number."""
+class Outline:
+    """A trial without its parameters and metrics: what an index has of each, so that thousands are read at once."""
 
-    value: float | str | None
     number: int
+    state: TrialState
+    value: float | None
+    started: str | None
+    ended: str | None
+    attempts: int
+    finish_order: int | None
+    origin: str
+    repeat_of: int | None
+    feasible: bool
+    duration: float | None
 
 
 def create(tx: Connection, experiment: str, trial: Trial) -> None:
@@ -79,7 +96,7 @@ def next_order(tx: Connection, experiment: str) -> int:
 
 
 def get(tx: Connection, experiment: str, number: int) -> Trial:
-    row = tx.execute(select(table).where(*_key(experiment, number))).one_or_none()
+    row = tx.execute(select(*_whole).where(*_key(experiment, number))).one_or_none()
     if row is None:
         last = tx.execute(select(func.max(table.c.number)).where(table.c.experiment == experiment)).scalar()
         have = "it has none yet" if last is None else f"it has 0 to {last}"
@@ -89,62 +106,53 @@ def get(tx: Connection, experiment: str, number: int) -> Trial:
 
 def all(tx: Connection, experiment: str, states: Collection[TrialState] = ()) -> list[Trial]:
     """In the order of their numbers; of all states unless some are given."""
-    query = select(table).where(table.c.experiment == experiment).order_by(table.c.number)
+    query = select(*_whole).where(table.c.experiment == experiment).order_by(table.c.number)
     if states:
         query = query.where(table.c.state.in_(list(states)))
     return [_trial(row) for row in tx.execute(query)]
+
+
+def outlines(tx: Connection, experiment: str) -> list[Outline]:
+    """All trials in short, in the order of their numbers."""
+    columns = [table.c.get(field.name, duration) for field in fields(Outline)]
+    query = select(*columns).where(table.c.experiment == experiment).order_by(table.c.number)
+    return [Outline(number, TrialState(state), *others) for number, state, *others in tx.execute(query)]
+
+
+def newest(tx: Connection, experiment: str, count: int) -> list[int]:
+    """The numbers of the newest trials that have started."""
+    query = select(table.c.number).where(table.c.experiment == experiment, table.c.attempts > 0)
+    return list(tx.execute(query.order_by(table.c.number.desc()).limit(count)).scalars())
+
+
+def some(tx: Connection, experiment: str, numbers: Iterable[int]) -> dict[int, Trial]:
+    """Those of these numbers that there are."""
+    found: dict[int, Trial] = {}
+    left = iter(numbers)
+    while part := list(islice(left, _AT_ONCE)):
+        query = select(*_whole).where(table.c.experiment == experiment, table.c.number.in_(part))
+        found |= {row.number: _trial(row) for row in tx.execute(query)}
+    return found
 
 
 def best(tx: Connection, experiment: str, *, highest: bool, limit: int = 1) -> list[Trial]:
     """The succeeded, feasible trials of the highest or lowest values, no repeats; of equal ones, the first."""
     column = table.c.value
     order = column.desc() if highest else column.asc()
-    query = select(table).where(*_may_be_best(experiment)).order_by(order, table.c.number).limit(limit)
+    query = select(*_whole).where(*may_be_best(experiment)).order_by(order, table.c.number).limit(limit)
     return [_trial(row) for row in tx.execute(query)]
 
 
 def repeats(tx: Connection, experiment: str) -> list[Trial]:
     """The trials that run others again with a fresh seed, in the order of their numbers."""
-    query = select(table).where(table.c.experiment == experiment, table.c.repeat_of.is_not(None))
+    query = select(*_whole).where(table.c.experiment == experiment, table.c.repeat_of.is_not(None))
     return [_trial(row) for row in tx.execute(query.order_by(table.c.number))]
 
 
-def _may_be_best(experiment: str) -> tuple[ColumnElement[bool], ...]:
+def may_be_best(experiment: str) -> tuple[ColumnElement[bool], ...]:
+    """What holds of the experiment's succeeded, feasible trials that have a value, repeats left out."""
     own = (table.c.repeat_of.is_(None), table.c.feasible)
     return (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, table.c.value.is_not(None), *own)
-
-
-def page(
-    tx: Connection,
-    experiment: str,
-    *,
-    limit: int,
-    states: Collection[TrialState] = (),
-    sort: Sort = "number",
-    descending: bool = False,
-    after: Position | None = None,
-) -> list[Trial]:
-    """At most `limit` trials behind a position; trials without the value sorted by come last, equal ones by number."""
-    column = table.c[sort]
-    query = select(table).where(table.c.experiment == experiment)
-    if states:
-        query = query.where(table.c.state.in_(list(states)))
-    if after is not None:
-        query = query.where(_behind(after, sort, descending))
-    order = column.desc() if descending else column.asc()
-    orders = [order] if sort == "number" else [column.is_(None), order, table.c.number]
-    return [_trial(row) for row in tx.execute(query.order_by(*orders).limit(limit))]
-
-
-def _behind(after: Position, sort: Sort, descending: bool) -> ColumnElement[bool]:
-    column = table.c[sort]
-    if sort == "number":
-        return column < after.number if descending else column > after.number
-    tie = and_(column.is_not_distinct_from(after.value), table.c.number > after.number)
-    if after.value is None:
-        return tie
-    further = column < after.value if descending else column > after.value
-    return or_(further, tie, column.is_(None))
 
 
 def start(tx: Connection, experiment: str, number: int, attempt: int, time: str) -> None:
@@ -221,8 +229,14 @@ def reopen(tx: Connection, experiment: str, number: int) -> None:
 
 def successes(tx: Connection, experiment: str) -> list[float]:
     """The values of the trials that may be the best, in the order in which they finished."""
-    query = select(table.c.value).where(*_may_be_best(experiment))
+    query = select(table.c.value).where(*may_be_best(experiment))
     return list(tx.execute(query.order_by(table.c.finish_order)).scalars())
+
+
+def imports(tx: Connection, experiment: str) -> int:
+    """How many trials were run elsewhere."""
+    where = (table.c.experiment == experiment, table.c.state == TrialState.SUCCEEDED, table.c.attempts == 0)
+    return tx.execute(select(func.count()).where(*where)).scalar_one()
 
 
 def counts(tx: Connection, experiment: str) -> dict[TrialState, int]:
@@ -235,6 +249,18 @@ def attempts(tx: Connection, experiment: str, number: int) -> list[Attempt]:
     where = (attempt_table.c.experiment == experiment, attempt_table.c.number == number)
     query = select(*columns).where(*where).order_by(attempt_table.c.attempt)
     return [Attempt(**row._mapping) for row in tx.execute(query)]
+
+
+def retried(tx: Connection, experiment: str) -> dict[int, list[Attempt]]:
+    """The attempts of all trials that were started more than once or wait for it, by their numbers, in order."""
+    columns = [column for column in attempt_table.columns if column.name != "experiment"]
+    again = or_(table.c.attempts > 1, table.c.state == TrialState.WAITING)
+    query = select(*columns).join(table, and_(*_same)).where(table.c.experiment == experiment, again)
+    found: dict[int, list[Attempt]] = {}
+    for row in tx.execute(query.order_by(attempt_table.c.number, attempt_table.c.attempt)):
+        values = dict(row._mapping)
+        found.setdefault(values.pop("number"), []).append(Attempt(**values))
+    return found
 
 
 def _key(experiment: str, number: int) -> tuple[Any, Any]:

@@ -38,6 +38,9 @@ CONFIGS = {
     "number for text": (seed("Auto_Compression", "2024"), f"{YAML}:2:17", 'in quotes: "2024"'),
     "below the range": (seed("Concurrency: 2", "Concurrency: 0"), f"{YAML}:3:19", "a whole number of at least 1"),
     "fraction": (seed("gpuNum: 1", "gpuNum: 0.5"), f"{YAML}:20:11", "a whole number of at least 0"),
+    "above the range": (seed("Concurrency: 2", f"Concurrency: {2**31}"), f"{YAML}:3:19", f"at most {2**31 - 1}"),
+    "more trials than can be counted": (seed("TrialNum: 500", f"TrialNum: {2**31}"), f"{YAML}:5:14", f"{2**31 - 1}"),
+    "a duration too long": (seed("100h", "10000000h"), f"{YAML}:4:18", "300 years at most"),
     "duration": (seed("100h", "100 hours"), f"{YAML}:4:18", "a duration such as 100h, 30m, 45s"),
     "missing command": (seed("  command: bash run_prune.sh\n", ""), f"{YAML}:1:1", "trialCommand: given nothing"),
     "missing space": (

@@ -39,7 +39,14 @@ def test_what_is_no_duration(value: object) -> None:
         parse_duration(value)
 
 
-@given(st.decimals(min_value="0.001", max_value=10**9, places=3), st.sampled_from(sorted(UNITS)))
+@pytest.mark.parametrize("value", ["109501d", "9" * 400 + "h", 1e300, 10**10, "109500.1d"])
+def test_what_no_machine_will_see_the_end_of(value: object) -> None:
+    assert parse_duration("109500d") == 300 * 365 * 86400
+    with pytest.raises(PydanticCustomError, match="300 years at most"):
+        parse_duration(value)
+
+
+@given(st.decimals(min_value="0.001", max_value=10**5, places=3), st.sampled_from(sorted(UNITS)))
 def test_any_number_with_any_unit(number: object, unit: str) -> None:
     assert parse_duration(f"{number:f}{unit}") == float(f"{number:f}") * UNITS[unit]
 

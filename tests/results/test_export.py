@@ -34,7 +34,7 @@ def test_csv_has_a_row_per_trial_and_the_columns_of_all(sample: Sample) -> None:
         "0,SUCCEEDED,0.9,4.0,agp,0.0,,0.9,0.8\n"
         "1,SUCCEEDED,0.95,4.0,agp,0.1,,0.95,0.8\n"
         "2,SUCCEEDED,0.95,4.0,agp,0.2,,0.95,0.8\n"
-        "3,FAILED,,4.0,,,0.30000000000000004,,\n"
+        "3,FAILED,,5.0,,,0.30000000000000004,,\n"
         "4,INVALID,,4.0,,,0.4,NaN,\n"
         "5,EARLY_STOPPED,0.99,4.0,,,0.5,0.99,0.8\n"
         "6,USER_CANCELED,,,,,0.6000000000000001,,\n"

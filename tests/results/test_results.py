@@ -16,8 +16,8 @@ from autoprune.results import NoBestError, Results, cursor
 from autoprune.results.models import clean
 
 TRIAL_KEYS = [
-    *("number", "state", "parameters", "value", "metrics", "started", "ended", "attempts", "message"),
-    *("origin", "repeat_of", "feasible"),
+    *("number", "state", "parameters", "value", "metrics", "started", "ended", "duration"),
+    *("attempts", "message", "origin", "repeat_of", "feasible"),
 ]
 
 
@@ -64,6 +64,7 @@ def test_the_shape_of_a_trial_is_fixed(sample: Sample) -> None:
         "metrics": {"default": 0.95, "sparsity": 0.8},
         "started": clock(2),
         "ended": clock(6),
+        "duration": 4.0,
         "attempts": 1,
         "message": "",
         "origin": "",
@@ -75,7 +76,7 @@ def test_the_shape_of_a_trial_is_fixed(sample: Sample) -> None:
 def test_a_trial_tells_of_its_attempts(sample: Sample) -> None:
     trial = results_of(sample).trial("digits", 3)
     assert trial.attempts == 2
-    assert trial.duration == 4.0
+    assert trial.duration == 1.0 + 4.0, "of both attempts"
     assert [(run.attempt, run.exit_code, run.signal) for run in trial.runs] == [(0, None, 9), (1, 1, None)]
     assert "folder" not in trial.model_dump()
     with pytest.raises(NotFoundError, match="has no trial 9; it has 0 to 8"):
@@ -186,9 +187,22 @@ def test_limits(sample: Sample, limit: int) -> None:
             ask(limit=limit)
 
 
-@pytest.mark.parametrize("sort", ["", "-", "--value", "VALUE", "state; DROP TABLE trial"])
+@pytest.mark.parametrize(
+    "sort",
+    [
+        "",
+        "-",
+        "--value",
+        "VALUE",
+        "state; DROP TABLE trial",
+        "metric:",
+        'metric:a"b',
+        "metric:\0",
+        "metric:" + "x" * 999,
+    ],
+)
 def test_sorts(sample: Sample, sort: str) -> None:
-    with pytest.raises(UsageError, match="number, value or started"):
+    with pytest.raises(UsageError, match=r"expected number, value, started|expected the path of a number"):
         results_of(sample).trials(sort=sort)
 
 

@@ -111,22 +111,36 @@ def test_a_database_of_version_1_goes_on(tmp_path: Path) -> None:
     opened.close()
 
 
-def columns(file: Path) -> dict[str, set[tuple[str, str, bool]]]:
+def shape(file: Path) -> dict[str, tuple[set[tuple[str, str, bool]], set[tuple[str | None, ...]]]]:
+    """The columns and indexes of each table."""
     opened = open_store(file)
     with opened.read() as tx:
         known = inspect(tx)
         found = {
-            table: {(one["name"], str(one["type"]), one["nullable"]) for one in known.get_columns(table)}
+            table: (
+                {(one["name"], str(one["type"]), one["nullable"]) for one in known.get_columns(table)},
+                {(one["name"], *one["column_names"]) for one in known.get_indexes(table)},
+            )
             for table in schema.tables.tables
         }
     opened.close()
     return found
 
 
-def test_an_old_database_has_the_columns_of_a_new_one(tmp_path: Path) -> None:
+def test_an_old_database_has_the_columns_and_indexes_of_a_new_one(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "old.db")) as old:
         old.executescript(VERSION_1)
-    assert columns(tmp_path / "old.db") == columns(tmp_path / "new.db")
+    assert shape(tmp_path / "old.db") == shape(tmp_path / "new.db")
+
+
+def test_a_database_of_version_2_gets_what_came_later(tmp_path: Path) -> None:
+    open_store(tmp_path / "a.db").close()
+    new = shape(tmp_path / "a.db")
+    with closing(sqlite3.connect(tmp_path / "a.db")) as old:
+        old.executescript("DROP INDEX trial_in_short; ALTER TABLE command DROP COLUMN trial")
+        old.execute("UPDATE schema_version SET version = 2")
+        old.commit()
+    assert shape(tmp_path / "a.db") == new
 
 
 def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

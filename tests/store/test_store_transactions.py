@@ -149,3 +149,23 @@ def test_an_experiment_comes_back_as_it_went_in(empty: Sample) -> None:
         experiments.set_active_seconds(tx, "a", 1.5)
     with empty.store.read() as tx:
         assert experiments.get(tx, "a") == Experiment(**{**vars(experiment), "active_seconds": 1.5})
+
+
+def test_how_long_to_wait_for_a_database_that_another_process_holds(fresh: Sample) -> None:
+    code = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN EXCLUSIVE');"
+        "print(flush=True); sys.stdin.read(); c.execute('ROLLBACK')"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(fresh.workspace.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(StoreError, match="locked"), fresh.store.patient(0.05).write():
+        pass
+    release = threading.Timer(0.5, lambda: holder.communicate())
+    release.start()
+    with fresh.store.patient(60).write() as tx:
+        assert tx.execute(text("PRAGMA busy_timeout")).scalar_one() == 60_000
+    release.join()
+    assert holder.wait() == 0
