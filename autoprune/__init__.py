@@ -1,8 +1,8 @@
 """autoprune finds the sparsest version of a network that still does its job.
 
 A trial script imports this package and calls `get_parameters`, `report_intermediate_result` and
-`report_final_result`; `Experiment` runs an experiment from Python. Names resolve on first use, so that importing
-costs milliseconds.
+`report_final_result`; `Experiment` runs an experiment from Python, and `Client` asks a server about them. Names resolve
+on first use, so that importing costs milliseconds.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from autoprune.client import Client
     from autoprune.compression.core.scaling import scale_to_target
     from autoprune.experiment import Experiment
     from autoprune.search.task import Task
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Client",
     "Experiment",
     "Task",
     "__version__",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "Client": "autoprune.client",
     "Experiment": "autoprune.experiment",
     "Task": "autoprune.search.task",
     "scale_to_target": "autoprune.compression.core.scaling",

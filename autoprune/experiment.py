@@ -17,19 +17,21 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from autoprune.config import Loaded, load, load_plain
 from autoprune.errors import AutopruneError, UsageError
 from autoprune.manager import ask
 from autoprune.manager.launch import check, detach, drive, new_experiment
-from autoprune.protocol import DEFAULT
 from autoprune.records import JSON, ExperimentState, TrialState
 from autoprune.results import Results
-from autoprune.results.models import Best, ExperimentDetail, Page, Trial
+from autoprune.results.models import Best, ExperimentDetail, Importance, Page, ParetoTrial, Report, Trial
+from autoprune.results.nni import exported
 from autoprune.results.pages import whole
 from autoprune.store import Experiment as Stored
 from autoprune.store import Store, experiments, find_workspace
+
+T = TypeVar("T")
 
 _POLL_SECONDS = 0.05
 _SIGNALLED = 128
@@ -91,7 +93,7 @@ class Experiment:
                 return
         with self._place.lock(stored.id):
             pass
-        detach(stored, self._place, port=None)
+        detach(stored, self._place)
         while self._place.locked(stored.id) and self.status.state is not ExperimentState.RUNNING:
             time.sleep(_POLL_SECONDS)
 
@@ -110,6 +112,27 @@ class Experiment:
                 ask.send(store, stored.id, "stop", {})
             else:
                 ask.stop(stored, self._place, store)
+
+    def update(self, **limits: JSON) -> None:
+        """Change trialConcurrency, maxTrialNumber or maxExperimentDuration; None takes a limit away."""
+        self._change("update", limits)
+
+    def kill(self, number: int) -> None:
+        """End a running trial, with every process it started, as USER_CANCELED."""
+        with self._opened() as (store, stored):
+            ask.kill(self._place, store, stored.id, number)
+
+    def retry(self, number: int) -> None:
+        """Have a trial that ended without success run once more. Where nothing runs the experiment, `run` and `start`
+        go on with it."""
+        self._change("retry", {"trial": number})
+
+    def enqueue(self, parameters: Mapping[str, JSON]) -> int:
+        """Have a trial run with these parameters, next; returns its number. Where nothing runs the experiment, `run`
+        and `start` go on with it. Raises ConfigError where they are not of the search space."""
+        number = self._change("enqueue", {"parameters": dict(parameters)})
+        assert number is not None
+        return number
 
     def wait(self, timeout: float | None = None) -> ExperimentDetail:
         """Until nothing runs it any more; returns its `status` then. Raises TimeoutError after `timeout` seconds."""
@@ -134,8 +157,7 @@ class Experiment:
     @property
     def status(self) -> ExperimentDetail:
         """Where it stands, as `autoprune status --json`: `state`, `message`, `trials` by state, `best` and more."""
-        with self._opened() as (store, stored):
-            return Results(self._place, store).experiment(stored.id)
+        return self._ask(Results.experiment)
 
     def trials(
         self, *, states: Collection[TrialState | str] = (), sort: str = "number", limit: int | None = None
@@ -155,15 +177,34 @@ class Experiment:
         """The best trial, as `autoprune best --json`; None where none has succeeded and keeps to all constraints."""
         return self.status.best
 
+    def importance(self) -> list[Importance]:
+        """How much each parameter matters, the most important first; empty while nothing can be said."""
+        return self._ask(Results.importance)
+
+    def pareto(self) -> list[ParetoTrial]:
+        """The trials that no other beats in everything that is optimised, those of the best value first."""
+        return self._ask(Results.pareto).items
+
+    def curves(self, numbers: Collection[int] | None = None) -> dict[int, list[Report]]:
+        """What the last attempt of each of these trials reported, in order; by default of the newest 100 that started.
+        Trials without a report are left out."""
+        return self._ask(lambda results, id: results.curves(id, numbers))
+
+    def facts(self) -> dict[str, JSON] | None:
+        """What is known of the model of a task: `dense`, `cost`, `groups`, `curves` and more; None where there is
+        none."""
+        return self._ask(Results.facts)
+
+    def result(self) -> dict[str, JSON] | None:
+        """What the search of a task came to; None before its end."""
+        return self._ask(Results.result)
+
     def export_data(self) -> list[dict[str, JSON]]:
         """Every succeeded trial as `{"parameter", "value", "id"}`, NNI's shape, which `autoprune import` reads.
 
         `value` is what the trial reported: a number, or a dict with `default`.
         """
-        return [
-            {"parameter": trial.parameters, "value": _reported(trial), "id": trial.number}
-            for trial in self.trials(states=[TrialState.SUCCEEDED])
-        ]
+        return exported(self.trials(states=[TrialState.SUCCEEDED]))
 
     def __repr__(self) -> str:
         if self._id is None:
@@ -185,6 +226,15 @@ class Experiment:
         with closing(self._place.create()) as store:
             self._id = new_experiment(self._new.config, self._new.source, self._place, store).id
         return False
+
+    def _ask(self, question: Callable[[Results, str], T]) -> T:
+        with self._opened() as (store, stored):
+            return question(Results(self._place, store), stored.id)
+
+    def _change(self, kind: str, data: JSON) -> int | None:
+        """Returns the number of the trial that was made, where it is about one."""
+        with self._opened() as (store, stored):
+            return ask.change(self._place, store, stored.id, kind, data)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Store, Stored]]:
@@ -210,7 +260,3 @@ def _state(name: TrialState | str) -> TrialState:
         return TrialState(name)
     except ValueError:
         raise UsageError(f"given the state {name!r}; expected one of {', '.join(TrialState)}") from None
-
-
-def _reported(trial: Trial) -> JSON:
-    return trial.value if set(trial.metrics) <= {DEFAULT} else trial.metrics

@@ -61,16 +61,33 @@ def experiment_option(function: Function) -> Function:
     )(function)
 
 
+def door_options(function: Function) -> Function:
+    """`--port N`, `--host HOST` and `--token-file FILE`: `port: int`, `host: str` and `token_file: Path | None`."""
+    for option in (
+        click.option(
+            "--token-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Read the token from it, or create it with a new one; by default AUTOPRUNE_TOKEN, else a new one.",
+        ),
+        click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Another than loopback needs --token-file."
+        ),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=DEFAULT_PORT,
+            show_default=True,
+            help="Serve results here, or on the next free port.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def server_options(function: Function) -> Function:
-    """`--port N` and `--no-server`, as the parameters `port: int` and `no_server: bool`."""
-    port = click.option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        default=DEFAULT_PORT,
-        show_default=True,
-        help="Serve results here, or on the next free port.",
-    )
-    return port(click.option("--no-server", is_flag=True, help="Do not serve results.")(function))
+    """The same, and `--no-server`, as the parameter `no_server: bool`."""
+    return door_options(click.option("--no-server", is_flag=True, help="Do not serve results.")(function))
 
 
 def top_option(function: Function) -> Function:

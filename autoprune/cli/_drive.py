@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autoprune.manager.journal import Listener
     from autoprune.records import ExperimentState
     from autoprune.results.models import Best, Trial
+    from autoprune.server.door import Door
     from autoprune.store import Experiment, Store, Workspace
 
 _MOST_NUMBERS = 10
@@ -32,13 +33,13 @@ def drive_and_show(
     resumed: bool,
     as_json: bool,
     quiet: bool,
-    port: int | None,
+    door: Door | None,
     top: int,
 ) -> int:
-    """Drive to the end; returns the exit code. `port` is where to serve the results from, None for nowhere."""
+    """Drive to the end; returns the exit code. `door` is where to serve the results, None for nowhere."""
     from autoprune.manager.launch import drive
 
-    with _served(place, port) as url, _listener(experiment, store, top, as_json=as_json, quiet=quiet) as listener:
+    with _served(place, door) as url, _listener(experiment, store, top, as_json=as_json, quiet=quiet) as listener:
         if as_json:
             print_json({"event": "experiment", "time": experiment.created, "id": experiment.id, "url": url})
         elif not quiet:
@@ -51,21 +52,20 @@ def drive_and_show(
 
 
 @contextmanager
-def _served(place: Workspace, port: int | None) -> Iterator[str | None]:
+def _served(place: Workspace, door: Door | None) -> Iterator[str | None]:
     """The address of a server process for the time of the run; a run goes on without one that cannot start."""
-    from autoprune.server.process import ServerProcess
+    from autoprune.server.process import serving
 
-    if port is None:
+    if door is None:
         yield None
         return
-    try:
-        server = ServerProcess.start(place, port)
-    except AutopruneError as error:
-        note(f"warning: {error}")
-        yield None
-        return
-    with server:
-        yield server.url
+    with ExitStack() as held:
+        try:
+            url = held.enter_context(serving(place, door))
+        except AutopruneError as error:
+            note(f"warning: {error}")
+            url = None
+        yield url
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def _new_view(experiment: Experiment, store: Store, top: int) -> Live:
     from autoprune.cli._live import Live, Success
     from autoprune.config import ExperimentConfig
     from autoprune.records import OptimizeMode
-    from autoprune.results.reader import best_so_far
+    from autoprune.results.leaders import best_so_far
     from autoprune.store import trials
 
     config = ExperimentConfig.from_json(experiment.config)
@@ -120,7 +120,7 @@ def _say_the_end(experiment: Experiment, place: Workspace, store: Store, message
     from autoprune.cli._trials import repeated
     from autoprune.records import TrialState
     from autoprune.results import Results
-    from autoprune.results.reader import objectives
+    from autoprune.results.leaders import objectives
     from autoprune.search_space.leaves import is_number
 
     found = Results(place, store).experiment(experiment.id)

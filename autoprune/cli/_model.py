@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from autoprune.protocol import REPORT
 from autoprune.records import JSON
 
 _CARD = "card.md"
@@ -17,3 +18,5 @@ def show_model(result: JSON, folder: Path) -> None:
     if result["verdict"] is not None:
         click.echo(result["verdict"]["said"])
     click.echo(f"card: {folder / _CARD}; once more: {result['again']}")
+    if (folder / REPORT).exists():
+        click.echo(f"report: {folder / REPORT}")

@@ -10,7 +10,7 @@ from autoprune.cli._tables import print_fields, print_heading
 from autoprune.records import JSON
 from autoprune.results.export import leaves
 from autoprune.results.models import Attempt, Best, TrialDetail
-from autoprune.results.reader import came_from
+from autoprune.results.shapes import came_from
 
 
 def repeated(best: Best) -> str:

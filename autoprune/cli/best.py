@@ -29,7 +29,7 @@ def command(id: str | None, top: int | None, as_json: bool, workspace: Path | No
     never the best. Where there is none, --json prints null. Of an experiment with several objectives, all trials are
     listed that no other beats in every one of them.
     """
-    from autoprune.results.reader import objectives
+    from autoprune.results.leaders import objectives
 
     with reading(workspace) as results:
         experiment = results.experiment(id)
@@ -47,7 +47,7 @@ def command(id: str | None, top: int | None, as_json: bool, workspace: Path | No
 def _show_best(results: Results, experiment: ExperimentDetail, as_json: bool) -> None:
     from autoprune.cli._trials import repeated, show_trial
     from autoprune.records import TrialState
-    from autoprune.results.reader import no_best
+    from autoprune.results.leaders import no_best
 
     best = experiment.best
     if best is None:

@@ -31,7 +31,7 @@ def command(id: str, file: Path, skip_misfits: bool, workspace: Path | None) -> 
     from autoprune.config import ExperimentConfig
     from autoprune.errors import UsageError
     from autoprune.results.import_ import read_results
-    from autoprune.results.reader import objectives
+    from autoprune.results.leaders import objectives
     from autoprune.store import experiments, trials
 
     try:
@@ -50,5 +50,5 @@ def command(id: str, file: Path, skip_misfits: bool, workspace: Path | None) -> 
             note("\n  ".join([f"left out {len(arrived.left_out)} of the trials:", *arrived.left_out]))
         count = f"{len(arrived.trials)} trial{'' if len(arrived.trials) == 1 else 's'}"
         data = {"file": file.name, "trials": arrived.trials}
-        change(place, store, experiment.id, "import", data, lambda id: f"imported {count} into {id}")
+        change(place, store, experiment.id, "import", data, lambda id, _: f"imported {count} into {id}")
     return 0

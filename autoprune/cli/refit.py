@@ -46,7 +46,8 @@ def command(
     Without, the best trial's model is made as at the end of a run, from the weights that were kept, and compared with
     the starting points. Either trains on for some epochs, of which the result is kept if it is better.
 
-    The folder then has model.safetensors, card.md, which says how to load it, and result.json.
+    The folder then has model.safetensors, card.md, which says how to load it, and result.json; best/ has report.html
+    as well.
     """
     from autoprune.cli._model import show_model
     from autoprune.config import ExperimentConfig
@@ -82,13 +83,15 @@ def _best(
     out: Path | None,
 ) -> tuple[JSON, Path]:
     from autoprune.cli._progress import print_line
-    from autoprune.manager.finishing import BEST, finish
+    from autoprune.manager.finishing import BEST, finish, report
     from autoprune.manager.journal import Journal
-    from autoprune.results.reader import NoBestError
+    from autoprune.results.leaders import NoBestError
 
     with place.lock(experiment.id):
         journal = Journal(store, experiment.id, time.time, print_line)
         result = finish(experiment, config, place, journal, epochs=epochs, out=out)
+        if result is not None and out is None:
+            report(experiment, place, journal)
     if result is None:
         raise NoBestError(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
     return result, out or place.folder(experiment.id) / BEST

@@ -26,15 +26,27 @@ from autoprune.cli._progress import print_json
 @top_option
 @server_options
 @workspace_option
-def command(id: str, as_json: bool, quiet: bool, top: int, port: int, no_server: bool, workspace: Path | None) -> int:
+def command(
+    id: str,
+    as_json: bool,
+    quiet: bool,
+    top: int,
+    port: int,
+    host: str,
+    token_file: Path | None,
+    no_server: bool,
+    workspace: Path | None,
+) -> int:
     """Go on with the experiment ID (a unique prefix is enough) where it stopped, however it stopped.
 
     Trials that were running are run again with the same parameters; no result is lost or counted twice. The
     configuration is the one the experiment was started with.
     """
     from autoprune.records import ExperimentState
+    from autoprune.server.door import Door
     from autoprune.store import experiments
 
+    door = None if no_server else Door.kept(host, port, token_file)
     with opened(workspace) as (place, store):
         with store.read() as tx:
             experiment = experiments.get(tx, experiments.resolve(tx, id))
@@ -45,7 +57,4 @@ def command(id: str, as_json: bool, quiet: bool, top: int, port: int, no_server:
             else:
                 note(f"experiment {experiment.id} is finished: {experiment.message}")
             return 0
-        serve_at = None if no_server else port
-        return drive_and_show(
-            experiment, place, store, resumed=True, as_json=as_json, quiet=quiet, port=serve_at, top=top
-        )
+        return drive_and_show(experiment, place, store, resumed=True, as_json=as_json, quiet=quiet, door=door, top=top)

@@ -38,6 +38,8 @@ def command(
     quiet: bool,
     top: int,
     port: int,
+    host: str,
+    token_file: Path | None,
     no_server: bool,
     workspace: Path | None,
 ) -> int:
@@ -54,8 +56,10 @@ def command(
     from autoprune.config import load
     from autoprune.manager.launch import check, new_experiment
     from autoprune.manager.launch import detach as run_detached
+    from autoprune.server.door import Door
     from autoprune.store import find_workspace
 
+    door = None if no_server else Door.kept(host, port, token_file)
     shortcuts = {"maxTrialNumber": max_trials, "trialConcurrency": concurrency}
     given = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
     loaded = load(config, [*overrides, *given])
@@ -67,11 +71,10 @@ def command(
     try:
         experiment = new_experiment(loaded.config, loaded.source, place, store)
         if not detach:
-            serve_at = None if no_server else port
             return drive_and_show(
-                experiment, place, store, resumed=False, as_json=as_json, quiet=quiet, port=serve_at, top=top
+                experiment, place, store, resumed=False, as_json=as_json, quiet=quiet, door=door, top=top
             )
-        pid = run_detached(experiment, place, None if no_server else port)
+        pid = run_detached(experiment, place, door.options if door else ["--no-server"])
         if as_json:
             print_json({"id": experiment.id, "pid": pid, "log": str(place.manager_log(experiment.id))})
         else:

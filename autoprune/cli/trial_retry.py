@@ -21,5 +21,5 @@ def command(number: int, id: str | None, workspace: Path | None) -> int:
     maxTrialNumber nor maxTrialRetries. Where the experiment does not run, `autoprune resume ID` runs the trial.
     """
     with opened(workspace) as (place, store):
-        change(place, store, id, "retry", {"trial": number}, lambda id: f"trial {number} of {id} runs again")
+        change(place, store, id, "retry", {"trial": number}, lambda id, _: f"trial {number} of {id} runs again")
     return 0

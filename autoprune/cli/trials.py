@@ -76,13 +76,13 @@ def command(
 def _show(trials: list[Trial]) -> None:
     from autoprune.cli._progress import number, shorten
     from autoprune.cli._tables import print_table
-    from autoprune.results.reader import came_from, elapsed
+    from autoprune.results.shapes import came_from
 
     columns = {
         "number": [str(trial.number) for trial in trials],
         "state": [trial.state.value for trial in trials],
         "value": [number(trial.value) for trial in trials],
-        "seconds": [number(elapsed(trial.started, trial.ended)) for trial in trials],
+        "seconds": [number(trial.duration) for trial in trials],
         "from": [came_from(trial) for trial in trials],
         "feasible": ["" if trial.feasible else "no" for trial in trials],
         "parameters": [shorten(trial.parameters, 200) for trial in trials],

@@ -70,5 +70,5 @@ def command(
         raise click.UsageError("nothing to change; give --concurrency, --max-trials or --max-duration")
     changed = ", ".join(f"{name} {_NONE if value is None else f'{value:g}'}" for name, value in limits.items())
     with opened(workspace) as (place, store):
-        change(place, store, id, "update", limits, lambda experiment: f"updated {experiment}: {changed}")
+        change(place, store, id, "update", limits, lambda experiment, _: f"updated {experiment}: {changed}")
     return 0

@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from autoprune.cli._common import examples, json_option, note, print_json, workspace_option
+from autoprune.cli import _complete
+from autoprune.cli._common import door_options, examples, json_option, note, print_json, workspace_option
 from autoprune.errors import UsageError
 
 if TYPE_CHECKING:
     from autoprune.server.serve import Address
+    from autoprune.store import Workspace
 
-_LOOPBACK = "127.0.0.1"
 
-
-@click.command(epilog=examples("autoprune view", "autoprune view --port 9000"))
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Or the next free one.")
-@click.option("--host", default=_LOOPBACK, show_default=True, help="Another than loopback needs --token-file.")
-@click.option(
-    "--token-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Read the token from it, or create it with a new one; by default AUTOPRUNE_TOKEN, else a new one.",
-)
+@click.command(epilog=examples("autoprune view", "autoprune view digits --port 9000", "autoprune view /data/searches"))
+@click.argument("what", required=False, metavar="[DIR|ID]", shell_complete=_complete.experiments)
+@door_options
 @json_option
 @workspace_option
-def command(port: int, host: str, token_file: Path | None, as_json: bool, workspace: Path | None) -> None:
-    """Serve the results of the workspace over HTTP until Ctrl-C.
+def command(
+    what: str | None, port: int, host: str, token_file: Path | None, as_json: bool, workspace: Path | None
+) -> None:
+    """Serve the results of a workspace over HTTP until Ctrl-C.
 
-    The link it prints logs a browser in. Programs give the token as Authorization: Bearer TOKEN.
+    DIR is a workspace, or a folder with autoprune-experiments/ in it. With an ID (a unique prefix is enough) the link
+    leads to that experiment. The link logs a browser in. Programs give the token as Authorization: Bearer TOKEN.
     """
-    from autoprune.server.serve import is_loopback, serve
+    from autoprune.server.door import Door
+    from autoprune.server.serve import serve
     from autoprune.server.tokens import choose_token
-    from autoprune.store import find_workspace
 
-    if not is_loopback(host) and token_file is None:
-        raise UsageError(f"--host {host} lets other machines in; give --token-file FILE with it")
-    place = find_workspace(workspace)
-    place.open().close()
+    door = Door(host, port, token_file)
+    place, experiment = _find(what, workspace)
 
     def announce(address: Address) -> None:
+        link = address if experiment is None else replace(address, url=f"{address.url}&experiment={experiment}")
         if as_json:
-            print_json(address.to_json())
+            print_json(link.to_json())
         else:
-            click.echo(address.url)
+            click.echo(link.url)
         note(f"serving {place.root}; Ctrl-C ends it")
 
     with suppress(KeyboardInterrupt):
-        serve(place, choose_token(token_file), announce, host=host, port=port)
+        serve(place, choose_token(door.token_file), announce, host=door.host, port=door.port)
+
+
+def _find(what: str | None, workspace: Path | None) -> tuple[Workspace, str | None]:
+    """The workspace to serve, and the experiment to lead to. A folder with a workspace comes before an id."""
+    from autoprune.cli._common import opened
+    from autoprune.store import experiments
+
+    given = None if what is None else _workspace_in(Path(what))
+    if given is not None and workspace is not None:
+        raise UsageError(f"given the workspaces {given} and {workspace}; expected one of them")
+    with opened(given or workspace) as (place, store):
+        if what is None or given is not None:
+            return place, None
+        with store.read() as tx:
+            return place, experiments.resolve(tx, what)
+
+
+def _workspace_in(folder: Path) -> Path | None:
+    """The workspace that a folder is, or has in it."""
+    from autoprune.store import FOLDER, Workspace
+
+    return next((root for root in (folder, folder / FOLDER) if Workspace(root).database.is_file()), None)

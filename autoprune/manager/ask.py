@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from autoprune.errors import AutopruneError, UsageError
+from autoprune.errors import AutopruneError, ConflictError, UsageError
 from autoprune.manager.changes import make_here
 from autoprune.manager.launch import end_orphans
 from autoprune.records import JSON, ExperimentState, timestamp
-from autoprune.store import Experiment, Store, Workspace, commands
+from autoprune.store import Command, Experiment, Store, Workspace, commands, trials
 
 _PATIENCE = 60.0
 _POLL_SECONDS = 0.02
@@ -20,7 +20,7 @@ def send(store: Store, experiment: str, kind: str, data: JSON) -> int:
         return commands.send(tx, experiment, kind, data, timestamp(time.time()))
 
 
-def ask_manager(place: Workspace, store: Store, experiment: str, kind: str, data: JSON) -> None:
+def ask_manager(place: Workspace, store: Store, experiment: str, kind: str, data: JSON) -> Command:
     """Send a command and wait until the manager has done it; a refusal is an error."""
     id = send(store, experiment, kind, data)
     deadline = time.monotonic() + _PATIENCE
@@ -30,7 +30,7 @@ def ask_manager(place: Workspace, store: Store, experiment: str, kind: str, data
         if command.done is not None:
             if command.answer:
                 raise UsageError(command.answer)
-            return
+            return command
         if not place.locked(experiment) and not _is_done(store, id):
             raise UsageError(f"experiment {experiment} ended before it could {kind}")
         time.sleep(_POLL_SECONDS)
@@ -43,12 +43,29 @@ def _is_done(store: Store, command: int) -> bool:
         return commands.get(tx, command).done is not None
 
 
-def change(place: Workspace, store: Store, experiment: str, kind: str, data: JSON) -> None:
-    """Have an experiment changed (`autoprune.manager.changes`): by its manager, or here where none runs it."""
+def change(place: Workspace, store: Store, experiment: str, kind: str, data: JSON) -> int | None:
+    """Have an experiment changed (`autoprune.manager.changes`): by its manager, or here where none runs it.
+
+    Returns the number of the trial that was made, where the change is about one.
+    """
     if place.locked(experiment):
-        ask_manager(place, store, experiment, kind, data)
-    else:
-        make_here(experiment, kind, data, place, store)
+        return ask_manager(place, store, experiment, kind, data).trial
+    made = make_here(experiment, kind, data, place, store).enqueued
+    return made.number if made else None
+
+
+def kill(place: Workspace, store: Store, experiment: str, number: int) -> None:
+    """End a running trial, with every process it started."""
+    with store.read() as tx:
+        trial = trials.get(tx, experiment, number)
+    if trial.state.finished:
+        raise UsageError(f"trial {number} of {experiment} has already ended: {trial.state}")
+    if not place.locked(experiment):
+        raise ConflictError(
+            f"experiment {experiment} has no manager; to end what one that died left running: "
+            f"autoprune stop {experiment}"
+        )
+    ask_manager(place, store, experiment, "kill", {"trial": number})
 
 
 def stop(experiment: Experiment, place: Workspace, store: Store) -> bool:

@@ -1,4 +1,5 @@
-"""What may be changed of an experiment at any time: its limits, a trial run once more, results from elsewhere.
+"""What may be changed of an experiment at any time: its limits, a trial run once more, a trial with parameters that
+somebody gives, results from elsewhere.
 
 A change is one transaction. A running manager makes it when a command asks, and answers the command in the same
 transaction, so that no kill can have it made twice, or made and not answered. Where no manager runs, whoever asks
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from autoprune.config import ExperimentConfig
+from autoprune.config import ExperimentConfig, check_parameters
 from autoprune.errors import UsageError
 from autoprune.manager.constraints import violations
-from autoprune.records import JSON, ExperimentState, Trial, TrialState, timestamp
+from autoprune.records import JSON, ExperimentState, Parameters, Trial, TrialState, timestamp
 from autoprune.store import Event, Experiment, Store, Workspace, events, experiments, trials
 
 LIMITS = ("trialConcurrency", "maxTrialNumber", "maxExperimentDuration")
@@ -29,6 +30,7 @@ class Change:
     events: Sequence[Event]
     config: ExperimentConfig | None = None
     again: Trial | None = None
+    enqueued: Trial | None = None
     imported: int = 0
     opens: bool = False
 
@@ -41,13 +43,15 @@ def make(tx: Connection, id: str, kind: str, data: JSON, time: str) -> Change:
             return _update(tx, experiment, data, time)
         case "retry":
             return _retry(tx, experiment, int(data["trial"]), time)
+        case "enqueue":
+            return _enqueue(tx, experiment, data["parameters"], time)
         case "import":
             return _import(tx, experiment, data["file"], data["trials"], time)
         case _:
             raise UsageError(f"this manager does not know the command {kind!r}")
 
 
-def make_here(id: str, kind: str, data: JSON, workspace: Workspace, store: Store) -> None:
+def make_here(id: str, kind: str, data: JSON, workspace: Workspace, store: Store) -> Change:
     """Make a change of an experiment that no manager runs."""
     with workspace.lock(id), store.write(durable=True) as tx:
         change = make(tx, id, kind, data, timestamp(clock.time()))
@@ -55,6 +59,7 @@ def make_here(id: str, kind: str, data: JSON, workspace: Workspace, store: Store
         if experiment.state is ExperimentState.DONE and change.opens:
             message = f"there is more to do; go on with: autoprune resume {id}"
             experiments.set_state(tx, id, ExperimentState.STOPPED, experiment.ended, message)
+    return change
 
 
 def _update(tx: Connection, experiment: Experiment, limits: dict[str, JSON], time: str) -> Change:
@@ -81,22 +86,45 @@ def _time_is_up(config: ExperimentConfig, experiment: Experiment) -> bool:
     return limit is not None and experiment.active_seconds >= limit
 
 
+def _check_time(config: ExperimentConfig, experiment: Experiment) -> None:
+    if _time_is_up(config, experiment):
+        raise UsageError(
+            f"experiment {experiment.id} has used up its maxExperimentDuration; give it more with: "
+            f"autoprune update {experiment.id} --max-duration"
+        )
+
+
 def _retry(tx: Connection, experiment: Experiment, number: int, time: str) -> Change:
     trial = trials.get(tx, experiment.id, number)
     if not trial.state.finished:
         raise UsageError(f"trial {number} of {experiment.id} has not ended: it is {trial.state}")
     if trial.state is TrialState.SUCCEEDED:
         raise UsageError(f"trial {number} of {experiment.id} has succeeded, and its result stands")
-    if _time_is_up(ExperimentConfig.from_json(experiment.config), experiment):
-        raise UsageError(
-            f"experiment {experiment.id} has used up its maxExperimentDuration; give it more with: "
-            f"autoprune update {experiment.id} --max-duration"
-        )
+    _check_time(ExperimentConfig.from_json(experiment.config), experiment)
     trials.reopen(tx, experiment.id, number)
     data: dict[str, JSON] = {"trial": number, "state": trial.state}
     data |= {} if trial.repeat_of is None else {"repeat_of": trial.repeat_of}
     event = events.add(tx, experiment.id, time, "trial_retried", data)
     return Change([event], again=trials.get(tx, experiment.id, number), opens=True)
+
+
+def _enqueue(tx: Connection, experiment: Experiment, parameters: Parameters, time: str) -> Change:
+    config = ExperimentConfig.from_json(experiment.config)
+    check_parameters(config, parameters)
+    created, limit = trials.created(tx, experiment.id), config.max_trial_number
+    if limit is not None and created >= limit:
+        raise UsageError(
+            f"experiment {experiment.id} has all trials of its maxTrialNumber, {limit}; give it more with: "
+            f"autoprune update {experiment.id} --max-trials {created + 1}"
+        )
+    _check_time(config, experiment)
+    counts = trials.counts(tx, experiment.id)
+    finished = sum(count for state, count in counts.items() if state.finished)
+    number = trials.next_number(tx, experiment.id)
+    trial = Trial(number, TrialState.WAITING, parameters, created=time, known=finished)
+    trials.create(tx, experiment.id, trial)
+    event = events.add(tx, experiment.id, time, "trial_enqueued", {"trial": number, "parameters": dict(parameters)})
+    return Change([event], enqueued=trial, opens=True)
 
 
 def _import(tx: Connection, experiment: Experiment, file: str, results: Sequence[JSON], time: str) -> Change:

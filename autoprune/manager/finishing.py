@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +11,8 @@ from autoprune import probe
 from autoprune.config import ExperimentConfig
 from autoprune.manager.journal import Journal
 from autoprune.manager.repeating import contest
-from autoprune.manager.tasks import check_stop, settings_of
+from autoprune.manager.tasks import check_stop, devices, settings_of
+from autoprune.protocol import REPORT
 from autoprune.records import JSON, OptimizeMode, Trial, TrialState
 from autoprune.runners.local import threads_of_a_trial
 from autoprune.store import Experiment, Workspace
@@ -19,6 +22,7 @@ REFITS = "refit"
 """Folders of an experiment: the model of the best trial, and those of trials made again, by number."""
 
 _TASK = "finish"
+_REPORT_SECONDS = 120
 
 
 def finish(
@@ -58,10 +62,39 @@ def finish(
         "outputs": [outputs[trial.number] for trial in trials if trial.state.finished],
     }
     listener, meanwhile = journal.progress, lambda: check_stop(journal)
-    result = probe.ask(probe.SEARCH, _TASK, order, listener=listener, meanwhile=meanwhile)
+    seen = devices(config)
+    result = probe.ask(probe.SEARCH, _TASK, order, listener=listener, meanwhile=meanwhile, environment=seen)
     if out is None:
         journal.model_made(result, str(place))
     return result
+
+
+def report(experiment: Experiment, workspace: Workspace, journal: Journal) -> None:
+    """Put a report beside the model of the best trial, where there is one.
+
+    It is drawn by a process of its own, since that takes more memory than a manager should have. Where it fails, a
+    warning says so.
+    """
+    folder = workspace.folder(experiment.id)
+    if not (folder / BEST).is_dir():
+        return
+    draft = folder / f".{REPORT}"
+    given = ["report", experiment.id, "--out", str(draft), "--workspace", str(workspace.root)]
+    try:
+        subprocess.run(
+            [sys.executable, "-P", "-m", "autoprune", *given],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
+            timeout=_REPORT_SECONDS,
+        )
+        draft.replace(folder / BEST / REPORT)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else ""
+        why = said.splitlines()[-1] if said else str(error)
+        journal.warning(f"no report was written ({why}); write it with: autoprune report {experiment.id}")
 
 
 def refit(
@@ -85,7 +118,7 @@ def refit(
         "threads": threads_of_a_trial(config.trial_concurrency),
         "anew": True,
     }
-    return probe.ask(probe.SEARCH, _TASK, order, listener=listener)
+    return probe.ask(probe.SEARCH, _TASK, order, listener=listener, environment=devices(config))
 
 
 def _roots(winner: int, trials: Sequence[Trial]) -> Iterator[Trial]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from autoprune.errors import UsageError
+from autoprune.errors import StoreError, UsageError
 from autoprune.manager.changes import Change, make
 from autoprune.manager.verdict import Ending
 from autoprune.records import JSON, Exit, ExperimentState, Metric, Trial, TrialState, timestamp
@@ -82,9 +82,11 @@ class Journal:
                 {"event": kind, "time": report.time, "trial": number, "seq": report.seq, "metrics": dict(report.values)}
             )
 
-    def attempt_ended(self, number: int, attempt: int, exit: Exit | None, ending: Ending) -> Trial:
-        """The end of an attempt and what becomes of its trial, in one."""
-        time = timestamp(self._now())
+    def attempt_ended(
+        self, number: int, attempt: int, exit: Exit | None, ending: Ending, time: str | None = None
+    ) -> Trial:
+        """The end of an attempt, now unless it was earlier, and what becomes of its trial, in one."""
+        time = time or timestamp(self._now())
         with self._store.write(durable=True) as tx:
             trials.end_attempt(tx, self._experiment, number, attempt, time, exit, ending.message)
             data: dict[str, JSON] = {"trial": number, "attempt": attempt, "state": ending.state}
@@ -160,14 +162,20 @@ class Journal:
 
     def changed(self, command: Command) -> Change | None:
         """Make the change that a command asks for, and answer it, in one; None where it is refused."""
-        with self._store.write(durable=True) as tx:
-            time = timestamp(self._now())
-            try:
+        try:
+            with self._store.write(durable=True) as tx:
+                time = timestamp(self._now())
                 change = make(tx, self._experiment, command.kind, command.data, time)
-            except UsageError as error:
-                commands.answer(tx, command.id, time, str(error))
-                return None
-            commands.answer(tx, command.id, time)
+                commands.answer(tx, command.id, time, trial=change.enqueued.number if change.enqueued else None)
+        except StoreError:
+            raise
+        except UsageError as error:
+            self.answered(command, str(error))
+            return None
+        except Exception as error:
+            log.exception("a command failed, and changed nothing; the experiment goes on")
+            self.answered(command, f"it failed, and changed nothing: {error!r}")
+            return None
         for event in change.events:
             self._tell({"event": event.kind, "time": event.time, **event.data})
         return change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import re
 import secrets
 import select
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from autoprune.config import ExperimentConfig
 from autoprune.errors import AutopruneError, StoreError, UsageError
 from autoprune.manager import tasks
 from autoprune.manager.advisor_client import AdvisorClient
-from autoprune.manager.finishing import finish
+from autoprune.manager.finishing import finish, report
 from autoprune.manager.journal import Journal, Listener
 from autoprune.manager.loop import Manager
 from autoprune.manager.outcome import Outcome
@@ -32,6 +34,8 @@ from autoprune.runners import Options, Runner, runners
 from autoprune.store import Experiment, Store, Workspace, experiments
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 3600.0
+"""Seconds that a manager waits for a database that another process holds: its trials run on meanwhile."""
 
 
 def check(config: ExperimentConfig) -> None:
@@ -78,6 +82,7 @@ def end_orphans(experiment: Experiment, workspace: Workspace, store: Store) -> N
 
 def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: Listener, resumed: bool) -> Outcome:
     """Run an experiment from where it stands, as its only manager."""
+    store = store.patient(_PATIENCE)
     with contextlib.ExitStack() as held:
         held.enter_context(workspace.lock(experiment.id))
         locked = timestamp(time.time())
@@ -90,31 +95,41 @@ def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: 
         taken_up = take_up(experiment, store, workspace, runner, journal)
         journal.experiment_started(resumed)
         try:
-            outcome = _stages(experiment, config, workspace, store, runner, journal, taken_up)
+            outcome = _stages(_Drive(experiment, workspace, store, runner, journal, taken_up), config)
         except AutopruneError as error:
             with contextlib.suppress(StoreError):
                 journal.experiment_ended(ExperimentState.FAILED, str(error))
             raise
         journal.experiment_ended(outcome.state, outcome.message)
+        if outcome.state is ExperimentState.DONE and config.task is not None:
+            report(experiment, workspace, journal)
         return outcome
 
 
-def _stages(
-    experiment: Experiment,
-    config: ExperimentConfig,
-    workspace: Workspace,
-    store: Store,
-    runner: Runner,
-    journal: Journal,
-    taken_up: TakenUp,
-) -> Outcome:
+@dataclass(frozen=True)
+class _Drive:
+    """All that one manager holds of its experiment while it drives it."""
+
+    experiment: Experiment
+    workspace: Workspace
+    store: Store
+    runner: Runner
+    journal: Journal
+    taken_up: TakenUp
+
+
+def _stages(held: _Drive, config: ExperimentConfig) -> Outcome:
     """The trials; with a task, after a study of its model, and before what is made of the best."""
+    experiment, journal = held.experiment, held.journal
     try:
-        config, studied = tasks.study(experiment, config, workspace, store, journal)
+        config, studied = tasks.study(experiment, config, held.workspace, held.store, journal)
         starts = all_starts(config, studied)
-        outcome = _search(experiment, config, workspace, store, runner, journal, taken_up, starts)
+        if config.max_trial_number is not None and config.max_trial_number < len(starts):
+            limit = f"maxTrialNumber is {config.max_trial_number}"
+            journal.warning(f"{limit}, and there are {len(starts)} starting points: the tuner will not be asked")
+        outcome = _search(held, config, starts)
         if outcome.state is ExperimentState.DONE:
-            finish(experiment, config, workspace, journal)
+            finish(experiment, config, held.workspace, journal)
         return outcome
     except tasks.StoppedError as error:
         return Outcome(ExperimentState.STOPPED, 0, str(error))
@@ -124,26 +139,26 @@ def _stages(
         return _interrupted(experiment, signal.SIGTERM)
 
 
-def _search(
-    experiment: Experiment,
-    config: ExperimentConfig,
-    workspace: Workspace,
-    store: Store,
-    runner: Runner,
-    journal: Journal,
-    taken_up: TakenUp,
-    starts: Sequence[StartingPoint],
-) -> Outcome:
+def _search(held: _Drive, config: ExperimentConfig, starts: Sequence[StartingPoint]) -> Outcome:
     """All trials, from where they stand to a limit or the end of the space."""
+    experiment, workspace, store, journal = held.experiment, held.workspace, held.store, held.journal
     folder = workspace.folder(experiment.id)
     command = tasks.command(config)
-    runner.prepare(command, config.trial_code_directory, folder / "fork-server.log")
+    held.runner.prepare(command, config.trial_code_directory, folder / "fork-server.log")
     start = {"do": "start", "config": config.to_json(), "seed": experiment.seed}
     advisor = AdvisorClient(start, lambda: history(store, experiment.id), folder / "tuner.log", config.tuner_timeout)
     with contextlib.closing(advisor):
-        environment = tasks.environment(experiment, config, workspace)
         manager = Manager(
-            experiment.id, config, workspace, runner, advisor, journal, taken_up, command, starts, environment
+            experiment.id,
+            config,
+            workspace,
+            held.runner,
+            advisor,
+            journal,
+            held.taken_up,
+            command,
+            starts,
+            tasks.environment(experiment, config, workspace),
         )
         try:
             with _signals_to(manager):
@@ -158,12 +173,14 @@ def _interrupted(experiment: Experiment, number: signal.Signals) -> Outcome:
     return Outcome(ExperimentState.STOPPED, 128 + number, message)
 
 
-def detach(experiment: Experiment, workspace: Workspace, port: int | None, patience: float = 60.0) -> int:
-    """Have another process drive the experiment; returns its id once it holds the lock."""
-    serve = ["--no-server"] if port is None else ["--port", str(port)]
+def detach(
+    experiment: Experiment, workspace: Workspace, serve: Sequence[str] = ("--no-server",), patience: float = 60.0
+) -> int:
+    """Have another process drive the experiment; returns its id once it holds the lock. `serve` are the options of
+    `autoprune resume` that say where to serve its results."""
     workspace.folder(experiment.id).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "autoprune", "resume", experiment.id, "--workspace", str(workspace.root), *serve]
-    with workspace.manager_log(experiment.id).open("ab") as log:
+    with open(workspace.manager_log(experiment.id), "ab", opener=_private) as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + patience
     while not workspace.locked(experiment.id):
@@ -176,6 +193,13 @@ def detach(experiment: Experiment, workspace: Workspace, port: int | None, patie
         time.sleep(0.02)
     threading.Thread(target=process.wait, daemon=True).start()  # no zombie, where the caller lives longer
     return process.pid
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens a file for its owner alone: the log of a manager has the link that lets into its server."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def _runner(config: ExperimentConfig) -> Runner:

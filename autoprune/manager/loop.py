@@ -152,6 +152,8 @@ class Manager:
                 self.journal.answered(command, self._kill(int(command.data["trial"])))
             case _ if self._closing is not None:
                 self.journal.answered(command, f"the experiment is ending: {self._closing.message}")
+            case "enqueue" if self._asked:
+                pass  # The next number is the tuner's until it has answered; the command waits.
             case _:
                 self._change(command)
 
@@ -168,6 +170,8 @@ class Manager:
             self._finished -= 1
             self._failures.pop(change.again.number, None)
             self._waiting.append(change.again)
+        if change.enqueued is not None:
+            self._expect(change.enqueued)
         self._finished += change.imported
         self._next += change.imported
         self._rewritten |= change.again is not None or change.imported > 0
@@ -340,6 +344,10 @@ class Manager:
         """One more trial, which waits."""
         trial = replace(trial, created=timestamp(self.runner.now()))
         self.journal.trial_created(trial)
+        self._expect(trial)
+
+    def _expect(self, trial: Trial) -> None:
+        """A trial that is in the store runs as soon as it can."""
         self.advisor.tell({"do": "created", "trial": asdict(trial)})
         self._next += 1
         self._created += trial.repeat_of is None

@@ -10,7 +10,7 @@ from autoprune.manager.advisor import Message
 from autoprune.manager.journal import Journal
 from autoprune.manager.verdict import Cut, conclude
 from autoprune.protocol import ReportReader
-from autoprune.records import Metric, Trial, TrialState
+from autoprune.records import Metric, Trial, TrialState, seconds, timestamp
 from autoprune.runners.base import Runner, Started, read_exit
 from autoprune.store import Attempt, Experiment, Store, Workspace, metrics, trials
 
@@ -90,13 +90,21 @@ def _settle(
     exit = read_exit(folder) if final is not None else None
     config = ExperimentConfig.from_json(experiment.config)
     ending = conclude(exit, final, None, None, "", "", config.objectives, config.constraints)
-    journal.attempt_ended(trial.number, attempt.attempt, exit, ending)
+    journal.attempt_ended(trial.number, attempt.attempt, exit, ending, _time(final))
 
 
 def _process(attempt: Attempt) -> Started | None:
     if attempt.pid is None or attempt.pid_created is None:
         return None
     return Started(attempt.pid, attempt.pid_created)
+
+
+def _time(final: Metric | None) -> str | None:
+    """When the final result came, unless the trial wrote something else there; the end is noticed much later."""
+    try:
+        return timestamp(seconds(final.time)) if final else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _next(known: list[Metric]) -> int:

@@ -17,7 +17,7 @@ from autoprune.compression.command.subject import cost_of, tell
 from autoprune.compression.cost import Comparison, Cost, compare
 from autoprune.errors import UsageError
 from autoprune.latency import REPORTED
-from autoprune.protocol import DEFAULT
+from autoprune.protocol import DEFAULT, REPORT
 from autoprune.records import JSON
 from autoprune.search.card import card, headline, verdict
 from autoprune.search.checkpoint import CHECKPOINT, MASKS, WEIGHTS, Checkpoint, load, replacing, save
@@ -30,7 +30,7 @@ from autoprune.search.result import Contender, LayerShare, Result, Values
 RESULT = "result.json"
 CARD = "card.md"
 _THREADS = "OMP_NUM_THREADS"
-_FILES = (WEIGHTS, MASKS, CARD, RESULT)
+_FILES = (WEIGHTS, MASKS, CARD, RESULT, REPORT)
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,9 @@ def test_limits_are_spelled_as_in_files(config: Callable[..., Path], autoprune: 
         (["--max-trials", "0"], "given 0; expected a whole number from 1, or none"),
         (["--max-trials", "-3"], "given -3; expected"),
         (["--max-duration", "2 weeks"], "given 2 weeks; expected a duration such as"),
+        (["--max-trials", str(2**31)], f"{2**31 - 1}"),
+        (["--concurrency", str(2**31)], f"{2**31 - 1}"),
+        (["--max-duration", "109501d"], "given 109501d; expected a duration of 300 years at most"),
         (["--max-duration", "0"], "given 0; expected a duration above 0, or none"),
         (["nothing", "--concurrency", "1"], "nothing"),
     ],
@@ -276,7 +279,7 @@ def test_kill_9_leaves_a_change_made_and_answered_or_neither(
         assert json.loads(autoprune("status", "--json").stdout)["limits"]["maxTrialNumber"] == raised
         with store.read() as tx:
             experiment = experiments.get(tx, id)
-        detach(experiment, workspace, port=None)
+        detach(experiment, workspace)
         wait_for(lambda: states(autoprune)[0] == "FAILED" and "RUNNING" in states(autoprune))
     store.close()
     (tmp_path / "mended").touch()

@@ -236,6 +236,7 @@ def test_detach(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Pat
     id = result.stdout.strip()
     workspace = Workspace(tmp_path / "autoprune-experiments")
     assert workspace.locked(id)
+    assert workspace.manager_log(id).stat().st_mode & 0o777 == 0o600, "it may have the link to the page"
     assert autoprune("stop", id).returncode == 0
     assert not workspace.locked(id)
     assert json.loads(autoprune("status", id, "--json").stdout)["state"] == "STOPPED"

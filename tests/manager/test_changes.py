@@ -377,3 +377,11 @@ def test_what_others_knew_no_longer_counts_a_trial_that_runs_again(lab: Lab) -> 
         trials.start(tx, experiment.id, 0, 1, now)
         trials.finish(tx, experiment.id, 0, TrialState.SUCCEEDED, now, value=0.5)
     assert [trial.finish_order for trial in lab.trials(experiment)] == [3, 0, 2, None]
+
+
+def test_a_command_that_breaks_changes_nothing_and_the_experiment_goes_on(lab: Lab) -> None:
+    experiment = lab.create(QUICK, maxTrialNumber=2)
+    sent: list[int] = []
+    lab.drive(experiment, when("trial_started", 0, lambda: sent.append(send(lab, experiment.id, "enqueue"))))
+    assert "it failed, and changed nothing: KeyError" in (answer(lab, sent[0]) or "")
+    assert [trial.state for trial in lab.trials(experiment)] == [TrialState.SUCCEEDED] * 2

@@ -146,6 +146,8 @@ def test_a_run_ends_with_a_model(finished: tuple[Path, str, subprocess.Completed
     assert f"model: {best / 'model.safetensors'} (trial {result['trial']}): {result['said']}" in done.stdout
     assert result["verdict"]["said"] in done.stdout
     assert f"card: {best / 'card.md'}; once more: {result['again']}" in done.stdout
+    assert f"report: {best / 'report.html'}" in done.stdout
+    assert "DONE: maxTrialNumber reached" in (best / "report.html").read_text(encoding="utf-8")
     assert result["budget"]["achieved"] == pytest.approx(0.8, abs=0.001)
     store = workspace.open()
     with store.read() as tx:
@@ -198,6 +200,7 @@ def test_the_best_model_once_more(finished: tuple[Path, str, subprocess.Complete
     again = json.loads((best / "result.json").read_text())
     assert {**again, "figures": [], "said": ""} == {**made, "figures": [], "said": ""}
     assert (best / "card.md").read_text().splitlines()[0] == card.splitlines()[0]
+    assert experiment in (best / "report.html").read_text(encoding="utf-8")
     found = load_file(best / "model.safetensors")
     assert all(torch.equal(found[key], tensors[key]) for key in tensors)
 
