@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from autoprune.errors import AutopruneError
-from autoprune.server.serve import LOOPBACK, Address, serve
+from autoprune.server.door import LOOPBACK
+from autoprune.server.serve import Address, serve
 from autoprune.server.tokens import choose_token
 from autoprune.store import Workspace
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import FastAPI
 
 import autoprune
 from autoprune.results import Results
-from autoprune.server import problems, routes
-from autoprune.server.access import LOGIN, Access, Guard
+from autoprune.server import api, problems
+from autoprune.server.access import Access
+from autoprune.server.guard import Guard
+from autoprune.server.live import Hub
+from autoprune.server.page import errors
+from autoprune.server.page import router as page
 from autoprune.store import Workspace
 
-_DESCRIPTION = """The experiments of a workspace, read-only.
+_PATIENCE = 5.0
+"""Seconds that a request waits for the database before it is told to come again."""
+_DESCRIPTION = """The experiments of a workspace: their results, and commands for those that run.
 
 Lists come in pages: `{"items": [...], "next": CURSOR}`. Give `next` as `cursor` to get what follows; at the end it is
 null. Errors are RFC 9457 problems. Times are RFC 3339 in UTC. Numbers that are not finite are null."""
@@ -30,14 +35,15 @@ class _Application(FastAPI):
                 for operation in path.values():
                     for status, response in operation["responses"].items():
                         if status >= "400":
-                            response["content"] = {problems.MEDIA_TYPE: response["content"].pop("application/json")}
+                            (body,) = response["content"].values()
+                            response["content"] = {problems.MEDIA_TYPE: body}
         assert self.openapi_schema is not None
         return self.openapi_schema
 
 
 def create_app(workspace: Workspace, token: str, hosts: Iterable[str]) -> FastAPI:
     """The API over a workspace that exists. `hosts` are the names (`host:port`) it answers to."""
-    store = workspace.open()
+    store = workspace.open().patient(_PATIENCE)
     access = Access(token, hosts)
 
     @asynccontextmanager
@@ -49,7 +55,7 @@ def create_app(workspace: Workspace, token: str, hosts: Iterable[str]) -> FastAP
         title="autoprune",
         version=autoprune.__version__,
         description=_DESCRIPTION,
-        openapi_url=f"{routes.PREFIX}/openapi.json",
+        openapi_url=f"{api.PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -57,19 +63,11 @@ def create_app(workspace: Workspace, token: str, hosts: Iterable[str]) -> FastAP
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.results = Results(workspace, store)
-    app.include_router(routes.router)
-    app.add_api_route(LOGIN, _login(access), include_in_schema=False)
+    app.state.access = access
+    app.state.hub = Hub(store)
+    app.include_router(api.router)
+    app.include_router(page)
     app.add_middleware(Guard, access=access)
     problems.install(app)
+    errors.install(app)
     return app
-
-
-def _login(access: Access) -> Callable[[Request], Awaitable[Response]]:
-    async def login(request: Request) -> Response:
-        """Where the printed link leads: the token moves from the address into a cookie."""
-        response = RedirectResponse(f"{routes.PREFIX}/experiments", status_code=303)
-        if token := request.query_params.get("token"):
-            response.set_cookie(access.cookie, token, httponly=True, samesite="strict")
-        return response
-
-    return login

@@ -13,7 +13,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from autoprune.errors import AutopruneError, NotFoundError, StoreError, UsageError
+from autoprune.errors import AutopruneError, ConflictError, NotFoundError, StoreError, UsageError
 from autoprune.results.models import Model, clean
 
 MEDIA_TYPE = "application/problem+json"
@@ -57,9 +57,28 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Have all errors of the application answered as problems."""
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(AutopruneError, _ours)
+    for kind in (HTTPException, RequestValidationError, AutopruneError):
+        app.add_exception_handler(kind, _handle)
+
+
+def answer_to(error: Exception) -> Response:
+    """The problem that an error is."""
+    match error:
+        case HTTPException():
+            return _http(error)
+        case RequestValidationError():
+            return _invalid(error)
+        case NotFoundError():
+            return problem(HTTPStatus.NOT_FOUND, str(error))
+        case ConflictError():
+            return problem(HTTPStatus.CONFLICT, str(error))
+        case UsageError():
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        case StoreError():
+            _log.error("%s", error)
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be read now", {"Retry-After": "1"})
+        case _:
+            return unexpected(error)
 
 
 def unexpected(error: Exception) -> Response:
@@ -68,8 +87,11 @@ def unexpected(error: Exception) -> Response:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed at this request; its log says how")
 
 
-async def _http(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _handle(_request: Request, error: Exception) -> Response:
+    return answer_to(error)
+
+
+def _http(error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     detail = str(error.detail)
     if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
@@ -77,21 +99,9 @@ async def _http(_request: Request, error: Exception) -> Response:
     return problem(status, detail, error.headers)
 
 
-async def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _invalid(error: RequestValidationError) -> Response:
     errors = [
         Invalid(where=".".join(str(part) for part in found["loc"]), expected=found["msg"]) for found in error.errors()
     ]
     detail = "; ".join(f"{item.where}: {item.expected}" for item in errors)
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
-
-
-async def _ours(_request: Request, error: Exception) -> Response:
-    if isinstance(error, NotFoundError):
-        return problem(HTTPStatus.NOT_FOUND, str(error))
-    if isinstance(error, UsageError):
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-    if isinstance(error, StoreError):
-        _log.error("%s", error)
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the database cannot be read now", {"Retry-After": "1"})
-    return unexpected(error)

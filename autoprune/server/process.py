@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
 
 from autoprune.errors import AutopruneError
+from autoprune.server.door import Door
+from autoprune.server.tokens import VARIABLE
 from autoprune.store import Workspace
+
+_WATCH_SECONDS = 1.0
 
 
 class ServerProcess:
@@ -25,17 +35,24 @@ class ServerProcess:
         self.url = url
 
     @classmethod
-    def start(cls, workspace: Workspace, port: int = 8080, *, patience: float = 60.0) -> Self:
-        """Start one on the first free port from `port` upward, and wait until it answers.
+    def start(
+        cls, workspace: Workspace, at: int | Door = 8080, *, token: str | None = None, patience: float = 60.0
+    ) -> Self:
+        """Start one on the first free port from that upward, and wait until it answers. Without a token, it has that
+        of the door's file, of the environment, or a new one.
 
         `url` is then the link that logs a browser in. What the server has to say is in the workspace's `server.log`.
         """
-        command = [sys.executable, "-m", "autoprune.server", "--with-parent", "--port", str(port)]
+        door = at if isinstance(at, Door) else Door(port=at)
+        command = [sys.executable, "-m", "autoprune.server", "--with-parent", *door.options]
         command += ["--workspace", str(workspace.root)]
         path = workspace.root / "server.log"
         with path.open("ab") as log:
             pipe = subprocess.PIPE
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True)
+            environment = os.environ if token is None else {**os.environ, VARIABLE: token}
+            process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True, env=environment
+            )
         line = _first_line(process, patience)
         if not line:
             _end(process)
@@ -57,6 +74,33 @@ class ServerProcess:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
+
+
+@contextmanager
+def serving(workspace: Workspace, door: Door) -> Iterator[str]:
+    """A server until the end of the block, and its link. One that dies is started again, under the same link."""
+    server = ServerProcess.start(workspace, door)
+    link = urlsplit(server.url)
+    (token,) = parse_qs(link.query)["token"]
+    same = replace(door, port=link.port or door.port)
+    over = threading.Event()
+
+    def keep() -> None:
+        nonlocal server
+        while not over.wait(_WATCH_SECONDS):
+            if not server.alive:
+                server.stop()
+                with suppress(AutopruneError):
+                    server = ServerProcess.start(workspace, same, token=token)
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield server.url
+    finally:
+        over.set()
+        thread.join()
+        server.stop()
 
 
 def _first_line(process: subprocess.Popen[bytes], patience: float) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import os
 import select
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -16,14 +18,19 @@ from urllib.parse import quote
 
 import psutil
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from autoprune.errors import UsageError
 from autoprune.server.app import create_app
+from autoprune.server.door import LOOPBACK, is_address, is_loopback
+from autoprune.server.live import Hub
 from autoprune.store import Workspace
 
-LOOPBACK = "127.0.0.1"
 _TRIES = 100
+_HTTP = 80
 _WATCH_SECONDS = 0.5
+_STALLED_SECONDS = 30.0
+_FAREWELL_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -54,16 +61,12 @@ def serve(
     parent = os.getppid()
     with bind(host, port) as listener:
         bound: int = listener.getsockname()[1]
-        app = create_app(workspace, token, [f"{name}:{bound}" for name in _names(host)])
+        app = create_app(workspace, token, _hosts(host, bound))
         address = Address(f"http://{_shown(host)}:{bound}/?token={quote(token, safe='')}", bound, token)
-        server = _Server(_config(app), lambda: announce(address))
+        server = _Server(_config(app), lambda: announce(address), app.state.hub)
         if with_parent:
             threading.Thread(target=_end_with_parent, args=(server, parent), daemon=True).start()
         server.run(sockets=[listener])
-
-
-def is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -85,22 +88,54 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Says when it has started."""
+    """Says when it has started. Before it ends, who watches is told the last news, and has time to look once more."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], hub: Hub) -> None:
         super().__init__(config)
-        self._tell = started
+        self._say_started, self._hub = started, hub
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._tell()
+            self._say_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._hub.watched:
+            await asyncio.sleep(_FAREWELL_SECONDS)
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
+class _Connection(H11Protocol):
+    """Lets a client go that asks and does not read the answer."""
+
+    _stalled: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(_STALLED_SECONDS, self._let_go)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def _let_go(self) -> None:
+        """At once: without a reset, the system would go on offering what was not read."""
+        now = struct.pack("ii", 1, 0)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._stalled is not None:
+            self._stalled.cancel()
 
 
 def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=_Connection,
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -120,11 +155,17 @@ def _end_with_parent(server: uvicorn.Server, parent: int) -> None:
             server.should_exit = True
 
 
+def _hosts(host: str, port: int) -> list[str]:
+    """What requests may have in their Host header: browsers leave out the port of the protocol."""
+    names = _names(host)
+    return [*(f"{name}:{port}" for name in names), *(names if port == _HTTP else ())]
+
+
 def _names(host: str) -> set[str]:
     """What a client may call this server."""
     if is_loopback(host):
         return {LOOPBACK, "localhost", "[::1]"}
-    if not _is_address(host) or not ipaddress.ip_address(host).is_unspecified:
+    if not is_address(host) or not ipaddress.ip_address(host).is_unspecified:
         return {_shown(host)}
     addresses = [address for card in psutil.net_if_addrs().values() for address in card]
     internet = [found.address for found in addresses if found.family in (socket.AF_INET, socket.AF_INET6)]
@@ -133,20 +174,12 @@ def _names(host: str) -> set[str]:
 
 def _shown(host: str) -> str:
     """The host as it stands in a link; where all of this machine's addresses are served, its name."""
-    unspecified = _is_address(host) and ipaddress.ip_address(host).is_unspecified
+    unspecified = is_address(host) and ipaddress.ip_address(host).is_unspecified
     return socket.gethostname() if unspecified else _bracketed(host)
 
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -12,10 +12,19 @@ from sample_workspace import Sample
 from sqlalchemy import text
 
 import autoprune
-from autoprune.records import ExperimentState
+from autoprune.records import ExperimentState, TrialState
 from autoprune.results import Results
+from autoprune.results.models import Importance, Page
+from autoprune.store import experiments, models
 
 API = "/api/v1"
+DETAILS = (
+    "/digits/statistics",
+    "/digits/pareto",
+    "/digits/importance",
+    "/digits/trials/7/logs/stdout",
+    "/digits/export",
+)
 
 
 def test_experiments(client: Client, sample: Sample) -> None:
@@ -38,6 +47,9 @@ def test_what_http_and_the_command_line_show_is_the_same(client: Client, sample:
         (f"{API}/experiments/digits/trials/3", results.trial(None, 3)),
         (f"{API}/experiments/digits/trials/0/metrics", results.reports(None, 0)),
         (f"{API}/experiments/digits/best", results.best()),
+        (f"{API}/experiments/digits/pareto", results.pareto()),
+        (f"{API}/experiments/digits/statistics", results.statistics()),
+        (f"{API}/experiments/digits/importance", Page[Importance](items=results.importance())),
     ]:
         answer = client.get(address)
         assert answer.status_code == 200
@@ -54,8 +66,66 @@ def test_trials_are_filtered_sorted_and_paged(client: Client) -> None:
     assert rest["next"] is None
 
 
+def test_trials_are_sorted_by_what_they_report(client: Client, sample: Sample) -> None:
+    for number, macs in enumerate([30, 10, 20], start=9):
+        sample.add(number)
+        sample.start(number)
+        metrics = {"default": 0.1, "macs": macs, "per/layer": {"a": -macs}}
+        sample.finish(number, TrialState.SUCCEEDED, 0.1, values=metrics, feasible=macs < 30)
+    for sort, numbers in [
+        ("metric:macs", [10, 11, 9, 0, 1, 2]),
+        ("-metric:macs", [9, 11, 10, 0, 1, 2]),
+        ("metric:per~1layer/a", [9, 11, 10, 0, 1, 2]),
+        ("metric:macs/a", [0, 1, 2, 9, 10, 11]),
+        ("-ended", [11, 10, 9, 2, 1, 0]),
+        ("-duration", [0, 1, 2, 9, 10, 11]),
+    ]:
+        params = {"state": "SUCCEEDED", "sort": sort}
+        page = client.get(f"{API}/experiments/digits/trials", params=params).json()
+        assert [trial["number"] for trial in page["items"]] == numbers, sort
+    for filters, numbers in [("feasible=false", [9]), ("feasible=true&state=FAILED", [3]), ("origin=LAMP", [])]:
+        page = client.get(f"{API}/experiments/digits/trials?{filters}").json()
+        assert [trial["number"] for trial in page["items"]] == numbers
+    assert len(client.get(f"{API}/experiments/digits/trials?origin=").json()["items"]) == 12
+
+
+def test_a_cursor_of_another_order_is_refused(client: Client) -> None:
+    address = f"{API}/experiments/digits/trials"
+    cursor = client.get(address, params={"sort": "metric:sparsity", "limit": 1}).json()["next"]
+    assert client.get(address, params={"sort": "metric:sparsity", "cursor": cursor}).status_code == 200
+    assert client.get(address, params={"sort": "metric:macs", "cursor": cursor}).status_code == 422
+
+
+def test_the_search_space_is_a_file_of_its_own(client: Client, sample: Sample) -> None:
+    space = {"lr": {"_type": "uniform", "_value": [0, 1]}}
+    with sample.store.write() as tx:
+        experiments.set_config(tx, sample.id, {"searchSpace": space})
+    assert client.get(f"{API}/experiments/digits/search-space").json() == space
+    assert client.get(f"{API}/experiments/digits").json()["config"]["searchSpace"] == space
+
+
+def test_what_is_known_of_a_model(client: Client, sample: Sample) -> None:
+    answer = client.get(f"{API}/experiments/digits/model")
+    assert answer.status_code == 404
+    assert sample.id in answer.json()["detail"]
+    with sample.store.write() as tx:
+        models.save(tx, sample.id, "key", {"dense": {"default": 0.9}})
+    assert client.get(f"{API}/experiments/digits/model").json() == {
+        "facts": {"dense": {"default": 0.9}},
+        "result": None,
+    }
+
+
 def test_no_folder_of_this_machine_is_told(client: Client, sample: Sample) -> None:
-    for address in ("", "/digits", "/digits/trials", "/digits/trials/3", "/digits/trials/3/metrics", "/nothing"):
+    for address in (
+        "",
+        "/digits",
+        "/digits/trials",
+        "/digits/trials/3",
+        "/digits/trials/3/metrics",
+        "/nothing",
+        *DETAILS,
+    ):
         assert str(sample.workspace.root) not in client.get(f"{API}/experiments{address}").text
 
 
@@ -71,8 +141,8 @@ def test_no_best_yet_is_not_found(client: Client, sample: Sample) -> None:
     assert "no trial of second has succeeded" in answer.json()["detail"]
 
 
+PARTS = ("best", "pareto", "importance", "statistics", "model", "search-space", "export")
 PROBLEMS = [
-    ("GET", "/", 303),
     ("GET", "/nothing", 404),
     ("GET", "/docs", 404),
     ("GET", "/redoc", 404),
@@ -81,7 +151,19 @@ PROBLEMS = [
     ("GET", f"{API}/experiments/", 404),
     ("GET", f"{API}/experiments/nothing", 404),
     ("GET", f"{API}/experiments/nothing/trials", 404),
+    *[("GET", f"{API}/experiments/nothing/{part}", 404) for part in PARTS],
+    ("GET", f"{API}/experiments/digits/model", 404),
     ("GET", f"{API}/experiments/digits/trials/9", 404),
+    ("GET", f"{API}/experiments/digits/trials/9/logs/stdout", 404),
+    ("GET", f"{API}/experiments/digits/trials/8/logs/stdout", 404),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/stdout?attempt=1", 404),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/parameters.json", 422),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/..%2fstdout", 404),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/stdout?attempt=-1", 422),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/stdout?attempt={2**31}", 422),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/stdout?tail=0", 422),
+    ("GET", f"{API}/experiments/digits/trials/0/logs/stdout?tail={10**9}", 422),
+    ("GET", f"{API}/experiments/digits/export?format=optuna", 422),
     ("GET", f"{API}/experiments/digits/trials/9/metrics", 404),
     ("GET", f"{API}/experiments/digits/trials/x", 422),
     ("GET", f"{API}/experiments/digits/trials/-1", 422),
@@ -106,12 +188,16 @@ PROBLEMS = [
     ("GET", f"{API}/experiments/digits/trials?state=RUNNING&state=LOST", 422),
     ("GET", f"{API}/experiments/digits/trials?sort=parameters", 422),
     ("GET", f"{API}/experiments/digits/trials?sort=value%0a", 422),
+    ("GET", f"{API}/experiments/digits/trials?sort=metric:", 422),
+    ("GET", f"{API}/experiments/digits/trials?sort=metric:a%22b", 422),
+    ("GET", f"{API}/experiments/digits/trials?sort=metric:a%00b", 422),
+    ("GET", f"{API}/experiments/digits/trials?sort=metric:{'x' * 201}", 422),
+    ("GET", f"{API}/experiments/digits/trials?feasible=perhaps", 422),
     ("GET", f"{API}/experiments/digits/trials?cursor=W10", 422),
     ("GET", f"{API}/experiments/digits/trials/0/metrics?cursor=W10", 422),
     ("POST", f"{API}/experiments", 405),
     ("DELETE", f"{API}/experiments/digits", 405),
     ("PUT", f"{API}/experiments/digits/trials/0", 405),
-    ("PATCH", "/", 405),
     ("OPTIONS", f"{API}/experiments", 405),
     ("TRACE", f"{API}/experiments", 405),
 ]
@@ -173,28 +259,3 @@ def test_nothing_is_written(client: Client, sample: Sample) -> None:
     for method, address, _ in PROBLEMS:
         client.request(method, address)
     assert everything() == before
-
-
-def test_the_api_describes_itself(client: Client) -> None:
-    document = client.get(f"{API}/openapi.json").json()
-    assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {
-        f"{API}/experiments",
-        f"{API}/experiments/{{id}}",
-        f"{API}/experiments/{{id}}/best",
-        f"{API}/experiments/{{id}}/trials",
-        f"{API}/experiments/{{id}}/trials/{{number}}",
-        f"{API}/experiments/{{id}}/trials/{{number}}/metrics",
-        f"{API}/health",
-        f"{API}/version",
-    }
-    for path in document["paths"].values():
-        [(method, operation)] = path.items()
-        assert method == "get"
-        assert operation["description"]
-        assert operation["security"] == [{"HTTPBearer": []}]
-        for status, response in operation["responses"].items():
-            media_type = "application/json" if status == "200" else "application/problem+json"
-            assert list(response["content"]) == [media_type]
-    assert document["components"]["schemas"]["Trial"]["properties"]["number"]["description"]
-    assert "HTTPValidationError" not in document["components"]["schemas"]

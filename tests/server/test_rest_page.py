@@ -11,6 +11,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "rest.md"
 
 
 def test_the_page_lists_every_address(client: Client) -> None:
-    listed = set(re.findall(r"^\| `(/api[^`]*)`", PAGE.read_text(), re.MULTILINE))
+    listed = re.findall(r"^\| `([A-Z]+ /api[^`]*)`", PAGE.read_text(), re.MULTILINE)
     paths = client.get("/api/v1/openapi.json").json()["paths"]
-    assert listed == {*paths, "/api/v1/openapi.json"}
+    described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert set(listed) == {*described, "GET /api/v1/openapi.json"}
+    assert len(set(listed)) == len(listed)
