@@ -20,6 +20,12 @@ ZEROS = (
     "zeros are computed like any other value, so masks gain no time: speedup() removes channels, "
     "to_sparse() changes kernels"
 )
+BUSY = (
+    "latency was measured while other programs kept the processors busy, and no calm moment came; measure again on a "
+    "quiet machine"
+)
+CALM = 0.5
+"""Up to this share of the time, waiting for a processor does not touch the median."""
 _ANY = "-"
 
 
@@ -28,6 +34,8 @@ class Latency:
     """Milliseconds that a forward of one batch takes: the middle of `repeats`, and what 95 % of them stay below.
 
     `peak_memory` is the most bytes held at once in a forward: weights, buffers, input, and all that it allocates.
+    `waited` is for what share of the time its threads together waited for a processor, which other programs had; None
+    of one thread, and where the system does not tell.
     """
 
     batch_size: int
@@ -37,6 +45,11 @@ class Latency:
     threads: int
     device: str
     peak_memory: int
+    waited: float | None = None
+
+    @property
+    def disturbed(self) -> bool:
+        return self.waited is not None and self.waited > CALM
 
 
 @dataclass(frozen=True)
@@ -103,8 +116,13 @@ class Cost:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        masked = (ZEROS,) if self.form == "masked" else ()
-        return masked if self.macs is not None else (*masked, "MACs were left out, or could not be counted")
+        """What the figures leave open."""
+        said = {
+            ZEROS: self.form == "masked",
+            "MACs were left out, or could not be counted": self.macs is None,
+            BUSY: any(each.disturbed for each in self.latency),
+        }
+        return tuple(text for text, holds in said.items() if holds)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -194,7 +212,7 @@ class Comparison:
             return (ZEROS,)
         if not self._same_device:
             return ("latency was measured on different devices or numbers of threads, so there is no ratio of it",)
-        return ()
+        return (BUSY,) if self._disturbed else ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -225,7 +243,8 @@ class Comparison:
         figures = []
         for before, after in self._pairs:
             time = _compared(f"median ms, batch {before.batch_size}", before.median_ms, after.median_ms)
-            figures.append(time if self._same_device and not self._zeros_only else replace(time, ratio=None))
+            told = self._same_device and not self._zeros_only and not self._disturbed
+            figures.append(time if told else replace(time, ratio=None))
             figures.append(_compared(f"peak memory, batch {before.batch_size}", before.peak_memory, after.peak_memory))
         return figures
 
@@ -237,6 +256,10 @@ class Comparison:
     @property
     def _same_device(self) -> bool:
         return all((one.device, one.threads) == (two.device, two.threads) for one, two in self._pairs)
+
+    @property
+    def _disturbed(self) -> bool:
+        return any(each.disturbed for pair in self._pairs for each in pair)
 
     @property
     def _zeros_only(self) -> bool:

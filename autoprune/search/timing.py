@@ -18,6 +18,7 @@ from torch import nn
 from autoprune.compression.command.subject import tell
 from autoprune.compression.torch.copying import plain_copy
 from autoprune.compression.torch.feeding import call
+from autoprune.compression.torch.measuring.calm import calmest
 from autoprune.compression.torch.measuring.counting import owner, tensors_of
 from autoprune.compression.torch.measuring.latency import in_turn, inputs_for
 from autoprune.compression.torch.untouched import random_state_kept
@@ -35,10 +36,12 @@ Value = TypeVar("Value")
 
 
 def times(models: Sequence[nn.Module], example: Any) -> list[list[float]]:
-    """Milliseconds of forwards of one example by each of the models, about a second of them, in turn."""
+    """Milliseconds of forwards of one example by each of the models, about a second of them, in turn; of a busy machine
+    its calmest second of a few."""
     warm = in_turn(models, example, _BATCH, _WARMUP)
     a_round = sum(map(median, warm)) / 1000
-    return in_turn(models, example, _BATCH, min(max(ceil(_SECONDS / a_round), _FEWEST), _MOST))
+    rounds = min(max(ceil(_SECONDS / a_round), _FEWEST), _MOST)
+    return calmest(lambda: in_turn(models, example, _BATCH, rounds))[0]
 
 
 def times_by_layer(model: nn.Module, example: Any) -> dict[str, float]:

@@ -21,7 +21,7 @@ from torch.nn.utils import parametrizations
 
 from autoprune.compression import Cost, compare, measure
 from autoprune.compression.core.errors import CompressionError
-from autoprune.compression.cost import ZEROS, Latency
+from autoprune.compression.cost import BUSY, ZEROS, Latency
 from autoprune.compression.torch import (
     AGPPruner,
     L1NormPruner,
@@ -316,6 +316,18 @@ def test_masks_never_claim_to_be_faster(net: nn.Module, faster: float) -> None:
         assert ZEROS in made.to_dict()["notes"]
     assert str(after).endswith(ZEROS)
     assert ZEROS not in str(before)
+
+
+def test_times_of_a_busy_machine_have_no_ratio(net: nn.Module) -> None:
+    before = replace(counted(net, image(1, 1, 8, 8)), latency=(replace(timed(10.0), waited=0.01),))
+    after = replace(before, form="compact", parameters=620, latency=(replace(timed(4.0), waited=0.9),))
+    for one, two in ((before, after), (replace(after, form="dense"), replace(before, form="compact"))):
+        made = compare(one, two)
+        assert next(each.ratio for each in made.figures if each.name.startswith("median")) is None
+        assert made.notes == (BUSY,)
+    assert (before.notes, after.notes) == ((), (BUSY,))
+    calm = compare(before, replace(after, latency=(replace(timed(4.0), waited=None),)))
+    assert (calm.figures[-2].ratio, calm.notes) == (2.5, ())
 
 
 def test_ratios_of_a_smaller_model(net: nn.Module) -> None:

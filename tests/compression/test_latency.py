@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autoprune.compression import measure
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.torch import LevelPruner
+from autoprune.compression.torch.measuring import calm
 from autoprune.compression.torch.nested import resized
 
 
@@ -48,7 +49,8 @@ def test_the_figures_of_each_batch_size(net: nn.Module) -> None:
     assert all(each.device for each in made)
 
 
-def test_forwards_are_warmed_up_and_repeated() -> None:
+def test_forwards_are_warmed_up_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calm, "_waited", lambda: 0.0)
     model = Watching().train()
     seen: list[tuple[Any, ...]] = []
     model.note = seen.append

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from autoprune.compression.core.errors import CompressionError
 from autoprune.compression.cost import Latency
 from autoprune.compression.torch.feeding import call
+from autoprune.compression.torch.measuring.calm import calmest
 from autoprune.compression.torch.measuring.counting import tensors_of
 from autoprune.compression.torch.nested import batch_size, each_tensor, resized, tensors
 from autoprune.compression.torch.untouched import random_state_kept, undisturbed
@@ -30,7 +31,8 @@ _QUIET = "KINETO_LOG_LEVEL"
 
 
 def latency(model: nn.Module, example_input: Any, size: int, warmup: int, repeats: int) -> Latency:
-    """The times of `repeats` forwards in eval and inference mode after `warmup` others, and the memory of one more."""
+    """The times of `repeats` forwards in eval and inference mode after `warmup` others, and the memory of one more.
+    Where other programs have the processors, it is timed again."""
     device = _device(model)
     inputs = inputs_for(model, example_input, size)
     times, grown = (_cuda_times, _cuda_growth) if device.type == "cuda" else (_cpu_times, _cpu_growth)
@@ -42,10 +44,10 @@ def latency(model: nn.Module, example_input: Any, size: int, warmup: int, repeat
         model.eval()
         for _ in range(warmup):
             run()
-        taken = times(run, repeats, device)
+        taken, waited = calmest(lambda: times(run, repeats, device))
         peak = bytes_of([*tensors_of(model), *tensors(inputs)]) + grown(run, device)
     median, p95 = (float(np.quantile(taken, part)) for part in (0.5, 0.95))
-    return Latency(size, median, p95, repeats, torch.get_num_threads(), _name(device), peak)
+    return Latency(size, median, p95, repeats, torch.get_num_threads(), _name(device), peak, waited)
 
 
 def in_turn(models: Sequence[nn.Module], example_input: Any, size: int, repeats: int) -> list[list[float]]:
