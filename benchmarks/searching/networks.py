@@ -21,7 +21,7 @@ from autoprune.search.command import studying
 from autoprune.search.figures import figures, sizes_of
 from autoprune.search.job import Allocation, Job
 from autoprune.search.preparing import weights_file
-from autoprune.search.pruning import GRADUAL, kind_of
+from autoprune.search.pruning import GRADUAL
 from autoprune.search.settings import Settings
 from autoprune.search.space import highest_for, read_parameters, space_of
 from autoprune.search_space import space_from_plain
@@ -66,8 +66,7 @@ class Network(Problem):
         self.raw = space_from_plain(space_of(classical))
         self.budget = facts["budget"]
         self.limit = self.budget["limit"] / self.budget["dense"]
-        pruner, own = next(iter(classical.items()))
-        self._kind, self._layers = kind_of(pruner), [layer for group in own for layer in group.layers]
+        self._layers = [layer for group in next(iter(classical.values())) for layer in group.layers]
         if name in SET_BY_HAND:
             points = _config(SET_BY_HAND[name], options).starting_points
             self.starts += [StartingPoint(BY_HAND, parameters) for parameters in points]
@@ -120,8 +119,7 @@ class Network(Problem):
         settings = self.job.settings
         longer = replace(settings, search={**settings.search, "epochs": times * settings.search["epochs"]})
         *_, values = replace(self.job, settings=longer).fine_tuned(model, number)
-        left = figures(self._kind, sizes_of(self.whole, self._layers), model, self.job.example)
-        return {**values, **{name: value for name, value in left.items() if name != "layers"}}
+        return {**values, **figures(sizes_of(self.whole, self._layers), model, self.job.example)}
 
     def _used(self, report: Mapping[str, Any]) -> float:
         """The share of the dense whole, of what the budget counts."""
