@@ -9,7 +9,8 @@ from autoprune.config import ExperimentConfig
 from autoprune.errors import AutopruneError, TunerError
 from autoprune.manager import repeating
 from autoprune.manager.advisor_client import AdvisorClient, Answer, Failed, Judged, Proposed
-from autoprune.manager.attempt import Running, last_line
+from autoprune.manager.attempt import Running
+from autoprune.manager.complaint import complaint_of
 from autoprune.manager.journal import Journal
 from autoprune.manager.outcome import Outcome, done
 from autoprune.manager.recover import TakenUp
@@ -29,7 +30,7 @@ from autoprune.runners import Ended, Runner
 from autoprune.store import Command, Workspace
 
 STARTUP_FAILURES = 5
-_ACTIVE_EVERY = 5.0
+_ACTIVE_EVERY = 1.0
 
 
 @dataclass
@@ -261,7 +262,7 @@ class Manager:
         running = self._running[ended.number]
         self._listen(running)
         del self._running[ended.number]
-        complaint = "" if ended.exit is None or ended.exit.ok else last_line(running.spec)
+        complaint = "" if ended.exit is None or ended.exit.ok else complaint_of(running.spec)
         ending = conclude(
             ended.exit,
             running.final,

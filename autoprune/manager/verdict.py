@@ -55,8 +55,8 @@ def conclude(
 ) -> Ending:
     """The ending of an attempt with this first final and last intermediate report.
 
-    `reason` is the assessor's, `complaint` the last line of standard error, `objectives` what a final result has to
-    hold beside its default, and `constraints` what its numbers have to keep within. A final report decides whatever
+    `reason` is the assessor's, `complaint` what standard error says of a failure, `objectives` what a final result has
+    to hold beside its default, and `constraints` what its numbers have to keep within. A final report decides whatever
     came after it; an attempt whose end nobody saw (`exit` is None) runs again unless it had one.
     """
     if final is not None:
