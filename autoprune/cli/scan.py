@@ -17,9 +17,10 @@ from autoprune.cli._common import examples, id_argument, json_option, opened, pr
 def command(id: str | None, as_json: bool, workspace: Path | None) -> None:
     """Show how sensitive the layers are of the model that the experiment ID searches: by default the newest.
 
-    A row is a layer, or a group of layers that share one sparsity, and a column a sparsity: the value is what the
-    task's evaluate gives where this group alone is pruned so, and nothing is trained. It was measured before the
-    search, and serves every experiment of the same task. --json has the exact sparsities.
+    A layer, or a group of layers that share one sparsity, has two rows: the sparsities that were tried, which are in
+    whole filters where those go, and below each the value that the task's evaluate gives where this group alone is
+    pruned so, and nothing is trained. It was measured before the search, and serves every experiment of the same task.
+    --json has the exact sparsities.
     """
     from autoprune.cli._tables import print_heading, print_table
     from autoprune.results.curves import curve_tables, heading

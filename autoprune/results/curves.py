@@ -1,8 +1,8 @@
-"""How sensitive the layers of a task's model are, as tables: a row for a group of layers, a column for a sparsity."""
+"""How sensitive the layers of a task's model are, as tables: of each group of layers what was measured, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +21,16 @@ class CurveTable:
 def curve_tables(facts: Mapping[str, JSON]) -> list[CurveTable]:
     """One for each pruner that was scanned.
 
-    Groups of few filters reach few sparsities. The columns are those of the group that is divided most finely, and a
-    value is in the column that is nearest to its sparsity.
+    Groups of few filters reach few sparsities, so each group has a row of its own sparsities above that of its values.
     """
     tables = []
     for pruner in dict.fromkeys(curve["pruner"] for curve in facts["curves"]):
-        groups = _groups(pruner, facts)
         curves = {curve["group"]: curve for curve in facts["curves"] if curve["pruner"] == pruner}
-        scanned = sorted(groups, key=lambda group: group["units"] or group["size"])
-        finest = curves[scanned[-1]["name"]]["sparsities"]
-        if finest:
-            rows = tuple(_row(group, curves.get(group["name"]), finest) for group in groups)
-            tables.append(CurveTable(pruner, ("layer", "size", *(f"{sparsity:.2g}" for sparsity in finest)), rows))
+        most = max(len(curve["sparsities"]) for curve in curves.values())
+        rows = [row for group in _groups(pruner, facts) for row in _rows(group, curves.get(group["name"]), most)]
+        if most:
+            columns = ("layer", "size", "point", *map(str, range(1, most + 1)))
+            tables.append(CurveTable(pruner, columns, tuple(rows)))
     return tables
 
 
@@ -61,10 +59,9 @@ def _groups(pruner: str, facts: Mapping[str, JSON]) -> list[Mapping[str, Any]]:
     return known[pruner] if pruner in known else next(known[name] for name in known if name not in scanned)
 
 
-def _row(group: Mapping[str, Any], curve: Mapping[str, Any] | None, columns: Sequence[float]) -> tuple[str, ...]:
-    cells = [""] * len(columns)
-    for sparsity, value in zip(curve["sparsities"], curve["values"], strict=True) if curve else ():
-        nearest = min(range(len(columns)), key=lambda place: abs(columns[place] - sparsity))
-        cells[nearest] = "-" if value is None else f"{value:.4g}"
+def _rows(group: Mapping[str, Any], curve: Mapping[str, Any] | None, most: int) -> Iterator[tuple[str, ...]]:
     size = f"{group['size']:,}" if group["units"] is None else f"{group['units']} filters"
-    return (group["name"], size, *cells)
+    sparsities, values = (curve["sparsities"], curve["values"]) if curve else ([], [])
+    missing = [""] * (most - len(values))
+    yield (group["name"], size, "sparsity", *(f"{sparsity:.3g}" for sparsity in sparsities), *missing)
+    yield (group["name"], "", "value", *("-" if value is None else f"{value:.4g}" for value in values), *missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from autoprune.latency import REPORTED
@@ -10,7 +10,7 @@ from autoprune.records import JSON
 from autoprune.results.models import Cost, LayerResult
 from autoprune.search_space.leaves import is_number
 
-_ENDING = "_sparsity"
+_PROPORTIONS = "sparsities are proportions, which each trial scales to the budget"
 
 
 def cost_of(metrics: Mapping[str, JSON]) -> Cost | None:
@@ -20,18 +20,24 @@ def cost_of(metrics: Mapping[str, JSON]) -> Cost | None:
     return Cost(**told) if told else None
 
 
-def layers_of(
-    parameters: Mapping[str, JSON], metrics: Mapping[str, JSON], facts: Mapping[str, Any] | None
-) -> list[LayerResult] | None:
-    """A row for each layer, in the order of the model; None where the trial reported no layers."""
+def proportions(facts: Mapping[str, JSON] | None) -> str:
+    """What to say of the sparsities among the parameters: nothing, unless a task has a budget."""
+    return _PROPORTIONS if facts and facts["budget"] else ""
+
+
+def layers_of(metrics: Mapping[str, JSON]) -> list[LayerResult] | None:
+    """A row for each layer, in the order of the model; None where the trial reported no layers.
+
+    What was asked of a layer is what the trial says of that: its parameters alone do not tell, since a budget scales
+    them.
+    """
     layers = metrics.get("layers")
     if not isinstance(layers, Mapping):
         return None
-    requested = _requested(parameters, facts)
     return [
         LayerResult(
             layer=str(name),
-            requested=requested.get(str(name)),
+            requested=_number(layer, "requested"),
             achieved=_number(layer, "sparsity"),
             kept=_number(layer, "kept"),
             of=_number(layer, "of"),
@@ -39,36 +45,6 @@ def layers_of(
         for name, layer in layers.items()
         if isinstance(layer, Mapping)
     ]
-
-
-def _requested(parameters: Mapping[str, JSON], facts: Mapping[str, Any] | None) -> dict[str, float]:
-    """The sparsity that the parameters ask of each layer, by way of the group that it is in."""
-    of_groups = dict(_sparsities(parameters))
-    chosen = set(_branches(parameters))
-    by_pruner = (facts or {}).get("groups", {})
-    groups = [group for pruner, own in by_pruner.items() if pruner in chosen for group in own]
-    of_layers = {
-        layer: of_groups[group["name"]] for group in groups if group["name"] in of_groups for layer in group["layers"]
-    }
-    return of_groups | of_layers
-
-
-def _sparsities(tree: Mapping[str, JSON]) -> Iterator[tuple[str, float]]:
-    """The parameters that are named after a group, wherever in the tree they stand."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _sparsities(value)
-        elif name.endswith(_ENDING) and is_number(value):
-            yield name.removesuffix(_ENDING), float(value)
-
-
-def _branches(tree: Mapping[str, JSON]) -> Iterator[str]:
-    """The names of the options that the parameters choose: one of them is the pruner."""
-    for value in tree.values():
-        if isinstance(value, Mapping):
-            yield from _branches(value)
-            if "_name" in value:
-                yield str(value["_name"])
 
 
 def _number(layer: Mapping[str, JSON], name: str) -> Any:

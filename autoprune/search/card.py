@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from autoprune.labels import figure_name
 from autoprune.protocol import DEFAULT
 from autoprune.records import JSON
 from autoprune.search.checkpoint import MASKS, WEIGHTS
@@ -18,14 +19,6 @@ _BUDGETS = {
     "macs": "MACs",
     "size": "bytes of weights",
     "latency": "latency",
-}
-_FIGURES = {
-    "parameters": "parameters",
-    "nonzeros": "parameters that are not zero",
-    "macs": "MACs",
-    "dense_bytes": "file, bytes",
-    "sparse_bytes": "file with zeros left out, bytes",
-    "weight_memory": "weights in memory, bytes",
 }
 
 
@@ -71,15 +64,15 @@ def headline(result: Result) -> str:
     smaller = result.form == "compact"
     names = ("parameters", "macs") if smaller else ("nonzeros",)
     by_name = {figure["name"]: figure for figure in result.figures}
-    fewer = [f"{_times(by_name[name])} fewer {_FIGURES[name]}" for name in names if by_name[name]["ratio"]]
+    fewer = [f"{_times(by_name[name])} fewer {figure_name(name)}" for name in names if by_name[name]["ratio"]]
     latency = by_name["median ms, batch 1"]
     if smaller and latency["ratio"]:
         fewer.append(f"{latency['after']:.3g} ms for one example in place of {latency['before']:.3g}")
     return f"{', '.join(seen)}; {', '.join(fewer)}."
 
 
-def verdict(found: Verdict, contenders: Sequence[Contender]) -> str:
-    """Whether the search is ahead of the best starting point by more than noise, in a sentence."""
+def verdict(found: Verdict, contenders: Sequence[Contender], *, maximize: bool) -> str:
+    """Whether the search is ahead of the best starting point: by more than noise on validation, and what test says."""
     if found.rival is None:
         return "The search began without a starting point to compare it with."
     by_trial = {each.trial: each for each in contenders}
@@ -89,14 +82,25 @@ def verdict(found: Verdict, contenders: Sequence[Contender]) -> str:
         return f"The search is not ahead: nothing that it found is better than {best}; this model is made of that."
     means = _mean(winner), _mean(rival)
     beside = f"{_number(means[0])} against {_number(means[1])}"
+    on_test, denied = _on_test(_known(winner.test), _known(rival.test), maximize)
     if found.ahead is None:
         why = "too few repeats for the noise" if found.noise is None else "repeats are equal, whatever their seeds"
-        return f"Nobody can tell whether the search is ahead of {best}: {beside}, but {why}."
+        return f"Nobody can tell whether the search is ahead of {best}: {beside} on validation, but {why}.{on_test}"
     ahead, more = ("is", "more") if found.ahead else ("is not", "no more")
+    where = f", on validation alone: {beside}" if found.ahead and denied else f": {beside} on validation"
     return (
-        f"The search {ahead} ahead of {best}: {beside}. The difference of {_number(abs(means[0] - means[1]))} is "
-        f"{more} than noise (t test, 5 %), with a standard deviation of {_number(found.noise)} of one evaluation."
+        f"The search {ahead} ahead of {best}{where}. The difference of {_number(abs(means[0] - means[1]))} is {more} "
+        f"than noise (t test, 5 %), with a standard deviation of {_number(found.noise)} of one evaluation.{on_test}"
     )
+
+
+def _on_test(winner: Sequence[float], rival: Sequence[float], maximize: bool) -> tuple[str, bool]:
+    """What test says of the two, and whether it denies that the first is better; nothing where one was not tested."""
+    if not winner or not rival:
+        return "", False
+    means = fmean(winner), fmean(rival)
+    said = f" On test, by which nothing was chosen, it has {_number(means[0])} against {_number(means[1])}."
+    return said, not (means[0] > means[1] if maximize else means[0] < means[1])
 
 
 def _summary(result: Result) -> str:
@@ -148,7 +152,7 @@ def _contenders(result: Result) -> Iterator[str]:
             str(each.trial),
             _number(each.validation),
             _spread(each.repeats, noise),
-            _spread([value for value in each.test if value is not None], None),
+            _spread(_known(each.test), None),
         )
         for each in result.contenders
     ]
@@ -166,6 +170,10 @@ def _spread(values: Sequence[float], noise: float | None) -> str:
     return f"{_number(fmean(values))}{f' ± {_number(noise)}' if noise is not None else ''} ({len(values)})"
 
 
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
 def _mean(contender: Contender) -> float:
     """Of its repeats, which tell more than the value for which it was chosen."""
     values = contender.repeats or [contender.validation or 0.0]
@@ -179,18 +187,11 @@ def _layers(result: Result) -> Iterator[tuple[str, ...]]:
 
 def _costs(result: Result) -> Iterator[tuple[str, ...]]:
     for each in result.figures:
-        yield _figure(each["name"]), _number(each["before"]), _number(each["after"]), _times(each)
+        yield figure_name(each["name"]), _number(each["before"]), _number(each["after"]), _times(each)
 
 
 def _times(figure: Mapping[str, JSON]) -> str:
     return _NOTHING if figure["ratio"] is None else f"{figure['ratio']:.2f}x"
-
-
-def _figure(name: str) -> str:
-    kind, _, batch = name.partition(", ")
-    if kind == "median ms":
-        return f"latency, {batch}, ms"
-    return f"peak memory, {batch}, bytes" if kind == "peak memory" else _FIGURES[name]
 
 
 def _loading(result: Result) -> str:

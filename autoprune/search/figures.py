@@ -14,6 +14,7 @@ from autoprune.compression.cost import Cost
 from autoprune.compression.torch import named_masks
 from autoprune.compression.torch.layers import filters_first
 from autoprune.records import JSON
+from autoprune.search.job import Allocation
 from autoprune.search.scaling import Kind
 
 
@@ -50,30 +51,34 @@ def share_gone(before: Sizes, after: Sizes) -> float:
     return sparsity_of(whole - sum(size.weights for size in after.values()), whole)
 
 
-def by_layer(kind: Kind, before: Sizes, after: Sizes) -> dict[str, dict[str, JSON]]:
-    """Of each layer, how many weights or filters are kept, of how many, and the share that is not."""
+def by_layer(allocation: Allocation, before: Sizes, after: Sizes) -> dict[str, dict[str, JSON]]:
+    """Of each layer, the share that was to go once the parameters were scaled, the one that is gone, and how many
+    weights or filters are kept, of how many."""
+    kind = allocation.kind
     pairs = {name: (after[name].counted(kind), size.counted(kind)) for name, size in before.items()}
     return {
-        name: {"sparsity": sparsity_of(whole - kept, whole), "kept": kept, "of": whole}
+        name: {
+            "requested": allocation.sparsities[name],
+            "sparsity": sparsity_of(whole - kept, whole),
+            "kept": kept,
+            "of": whole,
+        }
         for name, (kept, whole) in pairs.items()
     }
 
 
-def figures(kind: Kind, before: Sizes, model: nn.Module, example: Any) -> dict[str, JSON]:
+def figures(before: Sizes, model: nn.Module, example: Any) -> dict[str, JSON]:
     """What the final result of a trial says beside what `evaluate` does.
 
     `parameters` are those that are not zero, `macs` those of one forward of the example, `bytes` the size of the file,
-    zeros and all. `sparsity` is the share of the weights of all searched layers that is gone. `layers` counts single
-    weights, or filters where those go.
+    zeros and all. `sparsity` is the share of the weights of all searched layers that is gone.
     """
     cost: Cost = cost_of(model, example, latency=False)
-    after = sizes_of(model, before)
     return {
         "parameters": cost.nonzeros,
         "macs": cost.macs,
         "bytes": cost.dense_bytes,
-        "sparsity": share_gone(before, after),
-        "layers": by_layer(kind, before, after),
+        "sparsity": share_gone(before, sizes_of(model, before)),
     }
 
 

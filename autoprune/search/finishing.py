@@ -25,7 +25,7 @@ from autoprune.search.figures import Sizes, by_layer, share_gone, sizes_of
 from autoprune.search.job import Allocation, Job
 from autoprune.search.loading import finite
 from autoprune.search.order import Candidate, Order, Run
-from autoprune.search.result import Contender, LayerShare, Result, Values
+from autoprune.search.result import Contender, LayerShare, Result, Values, Verdict
 
 RESULT = "result.json"
 CARD = "card.md"
@@ -81,7 +81,7 @@ def finish(job: Job, order: Order) -> Result:
         went_on=made.went_on,
         validation=_stages(dense=dense_values, pruned=pruned_values, trained=made.trained_values, final=made.values),
         test=_stages(dense=dense_test, final=_tests(job, made.model)),
-        verdict=None if order.verdict is None else replace(order.verdict, said=verdict(order.verdict, tested)),
+        verdict=_verdict(job, order, tested),
         contenders=tested,
         layers=_layers(allocation, before, after),
         figures=[asdict(figure) for figure in compared.figures],
@@ -195,9 +195,14 @@ def _budget(
     return {**allocation.budget, "kind": given.kind, "given": given.amount, "achieved": achieved[given.kind]}
 
 
+def _verdict(job: Job, order: Order, tested: Sequence[Contender]) -> Verdict | None:
+    """With its sentence; None for a trial made again."""
+    found = order.verdict
+    return None if found is None else replace(found, said=verdict(found, tested, maximize=job.settings.maximize))
+
+
 def _layers(allocation: Allocation, before: Sizes, after: Sizes) -> list[LayerShare]:
-    found = by_layer(allocation.kind, before, after)
-    return [LayerShare(name, share, **found[name]) for name, share in allocation.sparsities.items()]
+    return [LayerShare(name, **found) for name, found in by_layer(allocation, before, after).items()]
 
 
 def _notes(compared: Comparison) -> list[str]:

@@ -38,8 +38,8 @@ def steps_of(model: nn.Module, layers: Sequence[str], train: Callable[[nn.Module
         train(model)
     if not steps:
         raise UsageError(
-            "search.pruners: given gradual, with a task whose train takes no step of a torch optimizer; expected some, "
-            "to prune after, or other pruners, such as level"
+            "given a task whose train takes no step of a torch optimizer; expected some, after which the pruner "
+            "gradual could prune, or search.pruners without it, such as [level]"
         )
     return steps
 

@@ -40,8 +40,9 @@ class LayerShare:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The best trial and the best starting point, by the means of their repeats, and whether the difference is more
-    than noise: the standard deviation of one evaluation. None is not known. `said` is all that in a sentence."""
+    """The best trial and the best starting point, by the means of their repeats on validation, and whether the
+    difference is more than noise: the standard deviation of one evaluation. None is not known. `said` is all that in
+    words, beside what test says."""
 
     winner: int
     rival: int | None

@@ -15,7 +15,7 @@ from autoprune.protocol import KEEP_VARIABLE
 from autoprune.records import Parameters
 from autoprune.search.checkpoint import CHECKPOINT, KEPT, Checkpoint, replacing, save
 from autoprune.search.evaluated import Evaluated
-from autoprune.search.figures import figures, sizes_of
+from autoprune.search.figures import by_layer, figures, sizes_of
 from autoprune.search.job import Allocation, Job
 from autoprune.search.settings import VARIABLE, Settings
 from autoprune.standings import SAME_AS
@@ -56,7 +56,9 @@ class Trial:
             return
         before = sizes_of(dense, allocation.sparsities)
         model, values = self._trained(dense, allocation)
-        report = {**values, **figures(allocation.kind, before, model, self._job.example), **self._job.latency(model)}
+        layers = by_layer(allocation, before, sizes_of(model, before))
+        left = {**figures(before, model, self._job.example), "layers": layers}
+        report = {**values, **left, **self._job.latency(model)}
         if self._keeps:
             with replacing(self._output / KEPT) as folder:
                 save(model, folder)

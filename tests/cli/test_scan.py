@@ -28,9 +28,11 @@ def test_it_shows_a_table_and_json(sample: Sample, autoprune: Autoprune) -> None
     shown = autoprune("scan", SAMPLE_ID[:6])
     assert shown.returncode == 0, shown.stderr
     assert "level: the model where one layer alone has this sparsity, untrained (dense: 91.25)" in shown.stdout
-    assert [line.split() for line in shown.stdout.splitlines()[-2:]] == [
-        ["conv1", "72", "80", "-"],
-        ["conv2", "1,152", "91", "85.25"],
+    assert [line.split() for line in shown.stdout.splitlines()[-4:]] == [
+        ["conv1", "72", "sparsity", "0.5", "0.69"],
+        ["conv1", "value", "80", "-"],
+        ["conv2", "1,152", "sparsity", "0.5", "0.7"],
+        ["conv2", "value", "91", "85.25"],
     ]
     assert json.loads(autoprune("scan", "--json").stdout) == {
         "dense": WEIGHTS["dense"], "groups": WEIGHTS["groups"], "items": WEIGHTS["curves"]

@@ -23,8 +23,8 @@ REPORT = {
     "latency_ms": 1.5,
     "sparsity": 0.7,
     "layers": {
-        "conv1": {"sparsity": 0.8, "kept": 20, "of": 100},
-        "conv2": {"sparsity": 0.6, "kept": 40, "of": 100},
+        "conv1": {"requested": 0.75, "sparsity": 0.8, "kept": 20, "of": 100},
+        "conv2": {"requested": 0.625, "sparsity": 0.6, "kept": 40, "of": 100},
         "fc": {"sparsity": 0.0, "kept": 60, "of": 60},
     },
 }
@@ -54,7 +54,7 @@ def report(sample: Sample, number: int, values: dict[str, Any]) -> None:
 
 
 def test_a_trial_of_a_task_tells_what_became_of_its_model(fresh: Sample) -> None:
-    """A layer is asked for the sparsity of its group, by the groups of the pruner that was chosen."""
+    """As it reports that: its parameters are proportions, and ask nothing of a layer before they are scaled."""
     with fresh.store.write() as tx:
         models.save(tx, fresh.id, "key", FACTS)
     report(fresh, 0, REPORT)
@@ -62,16 +62,9 @@ def test_a_trial_of_a_task_tells_what_became_of_its_model(fresh: Sample) -> None
     assert trial.cost == Cost(parameters=120, macs=4000, bytes=480, latency_ms=1.5)
     assert trial.layers == [
         LayerResult(layer="conv1", requested=0.75, achieved=0.8, kept=20, of=100),
-        LayerResult(layer="conv2", requested=0.75, achieved=0.6, kept=40, of=100),
-        LayerResult(layer="fc", requested=0.1, achieved=0.0, kept=60, of=60),
+        LayerResult(layer="conv2", requested=0.625, achieved=0.6, kept=40, of=100),
+        LayerResult(layer="fc", requested=None, achieved=0.0, kept=60, of=60),
     ]
-
-
-def test_without_facts_a_layer_is_asked_for_what_is_named_after_it(fresh: Sample) -> None:
-    report(fresh, 0, REPORT)
-    layers = results_of(fresh).trial(None, 0).layers
-    assert layers is not None
-    assert [(layer.layer, layer.requested) for layer in layers] == [("conv1", None), ("conv2", None), ("fc", 0.1)]
 
 
 def test_any_other_trial_tells_nothing_of_them(sample: Sample) -> None:

@@ -67,7 +67,10 @@ def test_values_as_nni_writes_them(value: JSON, metrics: JSON) -> None:
     assert arrived.trials == [{"parameters": {"x": 0.5}, "metrics": metrics}]
 
 
-@pytest.mark.parametrize("value", [None, "good", float("nan"), float("inf"), 10**400, True, [0.5], {"loss": 1}, "[1]"])
+@pytest.mark.parametrize(
+    "value",
+    [None, "good", float("nan"), float("inf"), 10**400, "1" * 5000, "[" * 100_000, True, [0.5], {"loss": 1}, "[1]"],
+)
 def test_trials_without_a_number_are_left_out(value: JSON) -> None:
     arrived = read([{"parameter": {"x": 0.5}, "value": value}, {"parameter": {"x": 0.5}, "value": 1}])
     assert arrived.left_out == ["items[0]: no number for default"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from autoprune.errors import NotFoundError
 from autoprune.records import TrialState
 from autoprune.results import Results
 from autoprune.results.logs import MOST, Log, Piece
+from autoprune.store import trials
 
 
 def results_of(sample: Sample) -> Results:
@@ -110,6 +114,19 @@ def test_what_has_not_been_written_is_empty(sample: Sample) -> None:
     assert results_of(sample).log(None, 7, "stdout").read() == Piece(0, 0, 0, b"")
 
 
+def test_what_was_removed_is_gone(sample: Sample) -> None:
+    """Of an attempt whose process was started; before that there is no file yet."""
+    file = write(sample, b"some", 7)
+    log = results_of(sample).log(None, 7, "stdout")
+    with sample.store.write() as tx:
+        trials.set_process(tx, sample.id, 7, 0, 4711, 1.5)
+    for removed in (file, *file.parents[:4]):
+        shutil.rmtree(removed) if removed.is_dir() else removed.unlink()
+        assert log.read() == Piece(0, 0, 0, b"")
+        with pytest.raises(NotFoundError, match=r"stdout of attempt 0 of trial 7 of .* is gone"):
+            results_of(sample).log(None, 7, "stdout").read()
+
+
 @pytest.mark.parametrize(("number", "attempt"), [(8, None), (8, 0), (0, 1), (0, -1), (99, None), (-1, None)])
 def test_what_there_is_not(sample: Sample, number: int, attempt: int | None) -> None:
     with pytest.raises(NotFoundError):
@@ -137,6 +154,31 @@ def test_what_is_no_text_is_replaced() -> None:
 def test_a_character_that_is_not_whole_is_left_for_the_next_piece(data: bytes, whole: bytes) -> None:
     piece = Piece(10, 10 + len(data), 100, data).whole()
     assert piece == Piece(10, 10 + len(whole), 100, whole)
+
+
+@pytest.mark.parametrize("data", [b"a\xc3", b"\xf0\x9f\x98"])
+def test_half_a_character_that_nothing_follows_is_left_once_the_attempt_is_over(sample: Sample, data: bytes) -> None:
+    write(sample, data)
+    log = results_of(sample).log(None, 0, "stdout")
+    assert log.over
+    assert log.whole(log.read()) == log.read()
+    running = replace(log, over=False)
+    assert running.whole(running.read()) == running.read().whole()
+
+
+@given(st.text("aé€😀\n", max_size=20), st.binary(max_size=3), st.integers(0, 70))
+def test_a_boundary_is_in_the_middle_of_no_character(
+    tmp_path_factory: pytest.TempPathFactory, text: str, more: bytes, start: int
+) -> None:
+    folder = tmp_path_factory.mktemp("experiment")
+    file = folder / "trials" / "0" / "attempts" / "0" / "stdout"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text.encode() + more)
+    found = Log(folder, 0, 0, "stdout").boundary(start)
+    assert start - 3 <= found <= start
+    ends = [0, *accumulate(len(each.encode()) for each in text)]
+    if start <= ends[-1]:
+        assert found == max(end for end in ends if end <= start)
 
 
 @given(st.text(max_size=30), st.integers(4, 9))

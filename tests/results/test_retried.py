@@ -60,6 +60,16 @@ def test_what_still_runs_or_ran_elsewhere_has_taken_no_time_yet(results: Results
     assert [trial.duration for trial in results.all_trials()] == [*TOOK, None]
 
 
+def test_a_trial_that_runs_again_has_run_before(results: Results, fresh: Sample) -> None:
+    """Trial 3 took 4 s, waited, and runs since second 50; 4 runs for the first time."""
+    with fresh.store.write() as tx:
+        trials.start(tx, fresh.id, 3, 1, clock(50))
+    fresh.add(4)
+    fresh.start(4)
+    running = results.trials(states=[TrialState.RUNNING]).items
+    assert results.since(None, running) == {3: clock(46), 4: clock(5)}
+
+
 def test_the_attempts_of_all_such_trials_come_at_once(results: Results, fresh: Sample) -> None:
     fresh.add(4)
     assert results.retried() == {number: results.trial(None, number).runs for number in (1, 3)}
@@ -77,4 +87,4 @@ def test_figures_of_time_leave_the_wait_out(results: Results) -> None:
     between = [count for moment, count in zip(line.x, line.y, strict=True) if clock(10) < moment < clock(45)]
     assert len(between) > 100
     assert set(between) == {0}
-    assert plots.duration(made).layout.title.subtitle.text == "half of 3 trials took up to 4 s"
+    assert plots.duration(made).layout.title.subtitle.text == "half of 3 trials took up to 4 s, the dotted line"

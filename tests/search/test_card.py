@@ -114,20 +114,49 @@ def test_training_on_that_did_not_help() -> None:
     assert "more epochs |" not in page
 
 
+AHEAD = Verdict(17, 1, 0.2, True)
+DIFFERS = (
+    "80.6 against 80.1 on validation. The difference of 0.5 is more than noise (t test, 5 %), with a standard "
+    "deviation of 0.2 of one evaluation."
+)
+TESTED = " On test, by which nothing was chosen, it has 80.2 against 79.87."
+
+
 @pytest.mark.parametrize(("found", "expected"), [
-    (Verdict(17, 1, 0.2, True), "The search is ahead of the best starting point, lamp (trial 1): 80.6 against 80.1. "
-     "The difference of 0.5 is more than noise (t test, 5 %), with a standard deviation of 0.2 of one evaluation."),
+    (AHEAD, f"The search is ahead of the best starting point, lamp (trial 1): {DIFFERS}{TESTED}"),
     (Verdict(17, 1, 0.6, False), "The search is not ahead of the best starting point, lamp (trial 1): 80.6 against "
-     "80.1. The difference of 0.5 is no more than noise (t test, 5 %), with a standard deviation of 0.6 of one "
-     "evaluation."),
+     "80.1 on validation. The difference of 0.5 is no more than noise (t test, 5 %), with a standard deviation of 0.6 "
+     f"of one evaluation.{TESTED}"),
     (Verdict(17, 1, None, None), "Nobody can tell whether the search is ahead of the best starting point, lamp "
-     "(trial 1): 80.6 against 80.1, but too few repeats for the noise."),
+     f"(trial 1): 80.6 against 80.1 on validation, but too few repeats for the noise.{TESTED}"),
     (Verdict(1, 1, 0.2, False), "The search is not ahead: nothing that it found is better than the best starting "
      "point, lamp (trial 1); this model is made of that."),
     (Verdict(17, None, None, None), "The search began without a starting point to compare it with."),
 ])  # fmt: skip
 def test_says_plainly_whether_the_search_is_ahead(found: Verdict, expected: str) -> None:
-    assert verdict(found, CONTENDERS) == expected
+    assert verdict(found, CONTENDERS, maximize=True) == expected
+
+
+@pytest.mark.parametrize(("tests", "maximize", "expected"), [
+    (([80.2], [79.0]), True, f": {DIFFERS} On test, by which nothing was chosen, it has 80.2 against 79."),
+    (([79.0], [80.2]), True, f", on validation alone: {DIFFERS.replace(' on validation', '')} On test, by which "
+     "nothing was chosen, it has 79 against 80.2."),
+    (([79.0, None], [79.0]), True, f", on validation alone: {DIFFERS.replace(' on validation', '')} On test, by which "
+     "nothing was chosen, it has 79 against 79."),
+    (([79.0], [80.2]), False, f": {DIFFERS} On test, by which nothing was chosen, it has 79 against 80.2."),
+    (([80.2], [79.0]), False, f", on validation alone: {DIFFERS.replace(' on validation', '')} On test, by which "
+     "nothing was chosen, it has 80.2 against 79."),
+    (([], [80.2]), True, f": {DIFFERS}"),
+    (([80.2], [None]), True, f": {DIFFERS}"),
+    (([], []), True, f": {DIFFERS}"),
+])  # fmt: skip
+def test_claims_nothing_that_test_denies(
+    tests: tuple[list[float | None], list[float | None]], maximize: bool, expected: str
+) -> None:
+    winner, rival, other = CONTENDERS
+    tested = [replace(winner, test=tests[0]), replace(rival, test=tests[1]), other]
+    opening = "The search is ahead of the best starting point, lamp (trial 1)"
+    assert verdict(AHEAD, tested, maximize=maximize) == f"{opening}{expected}"
 
 
 @pytest.mark.parametrize(("budget", "expected"), [

@@ -26,6 +26,7 @@ from autoprune.protocol import (
 from autoprune.records import Metric
 from autoprune.search.checkpoint import CHECKPOINT, KEPT, replacing
 from autoprune.search.settings import VARIABLE, Settings
+from autoprune.search.space import read_parameters
 from tests.search.bench import Bench
 
 KINDS = [("Points", "level", {"sparsity": 0.8}), ("Images", "l1", {"macs": 0.5})]
@@ -53,7 +54,8 @@ def test_single_weights_go_to_the_budget(bench: Bench) -> None:
     total = sum(sizes.values())
     assert sum(layer["kept"] for layer in values["layers"].values()) == math.floor(total - 0.8 * total)
     for layer in values["layers"].values():
-        assert layer["sparsity"] == pytest.approx(1 - layer["kept"] / layer["of"])
+        assert layer["sparsity"] == layer["requested"] == pytest.approx(1 - layer["kept"] / layer["of"])
+    assert values["layers"]["5"]["sparsity"] not in read_parameters(parameters)[1].values()
     assert values["sparsity"] == pytest.approx(0.8, abs=1 / total)
     model = bench.load(bench.output(0) / KEPT)
     kept = {name: int(model.get_submodule(name).weight.count_nonzero()) for name in sizes}
@@ -75,6 +77,7 @@ def test_filters_really_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert 0 < cost.macs <= 0.5 * dense.macs
     for name, layer in values["layers"].items():
         assert layer["kept"] == model.get_submodule(name).out_channels
+        assert layer["requested"] == pytest.approx(1 - layer["kept"] / layer["of"])
     assert any(layer["kept"] < layer["of"] for layer in values["layers"].values())
     assert bench.job.score(model)["default"] == values["default"]
 
