@@ -8,7 +8,7 @@ light or a dark page (`theme`). Whatever names, parameters and messages say is s
 of any size are drawn quickly: a figure that leaves something out says so below its title.
 """
 
-from autoprune.plots._style import CONFIG, Theme, template
+from autoprune.plots._style import CONFIG, Theme, template, untitle
 from autoprune.plots.concurrency import concurrency
 from autoprune.plots.duration import duration
 from autoprune.plots.history import history
@@ -40,4 +40,5 @@ __all__ = [
     "slices",
     "template",
     "timeline",
+    "untitle",
 ]

@@ -32,7 +32,7 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 
 def part(shown: int, of: int, what: str, how: str = "") -> str:
     """What to say where not all is shown; empty where all is."""
-    return "" if shown == of else f"{shown:,} of {of:,} {what}{f', {how}' if how else ''}"
+    return "" if shown == of else f"{shown:,} of {of:,} {what} are shown{f', {how}' if how else ''}"
 
 
 def number(value: JSON) -> float | None:
@@ -47,7 +47,7 @@ def number(value: JSON) -> float | None:
 def too_far(values: Iterable[JSON]) -> str:
     """What to say of the numbers that are too far from zero to be drawn; empty where there are none."""
     count = sum(is_number(value) and number(value) is None for value in values)
-    return f"{count:,} value{'' if count == 1 else 's'} too far from zero to be drawn" if count else ""
+    return f"{count:,} value{' is' if count == 1 else 's are'} too far from zero to be drawn" if count else ""
 
 
 def sign(mode: OptimizeMode | str) -> int:

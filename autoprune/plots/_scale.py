@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoprune.plots._data import number
-from autoprune.plots._style import label
+from autoprune.plots._style import labels
 from autoprune.records import JSON
 
 _DECADES = 2
@@ -48,7 +48,8 @@ class Scale:
     def ticks(self) -> dict[float, str]:
         """Its ends, or its categories, and where they are."""
         if self.categories:
-            return {float(place): label(name, 16) for name, place in self.categories.items()}
+            words = labels(self.categories, 16)
+            return {float(place): words[name] for name, place in self.categories.items()}
         return {self.low: f"{self.low:.4g}", self.high: f"{self.high:.4g}"}
 
 

@@ -7,7 +7,11 @@ light to dark when another one is put in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise, takewhile
 from typing import Any, Literal, TypeAlias
 
 import plotly.graph_objects as go
@@ -48,7 +52,12 @@ _CLEAR = "rgba(0,0,0,0)"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 _SCALE = {"thickness": 10, "outlinewidth": 0, "lenmode": "pixels", "len": 200, "y": 1, "yanchor": "top"}
 _LONGEST = 28
+_LINE = 36
 _HEIGHT = 400
+_TITLE, _NOTE, _LEGEND, _ABOVE = 24, 16, 26, 24
+"""Heights above the axes, in pixels: of a title, of a line below it, of the legend, and of what is free."""
+
+_FEW = 10
 
 ROW = 24
 """The height of a bar that lies, in pixels."""
@@ -68,6 +77,19 @@ def escape(text: str) -> str:
 def label(text: str, longest: int = _LONGEST) -> str:
     """The same of a name that may be too long: its end tells more than its beginning."""
     return escape(text if len(text) <= longest else f"…{text[1 - longest :]}")
+
+
+def labels(texts: Iterable[str], longest: int = _LONGEST) -> dict[str, str]:
+    """Labels of texts that stand beside each other: of those that end alike, the last word that differs is left too."""
+    given = {text: text[::-1] for text in texts}
+    ends = sorted(given.values())
+    needed = dict.fromkeys(ends, longest)
+    for one, other in pairwise(ends):
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+        for end in (one, other):
+            word = sum(1 for _ in takewhile(str.isalnum, end[shared:]))
+            needed[end] = max(needed[end], shared + max(word, 1) + 1)
+    return {text: label(text, needed[end]) for text, end in given.items()}
 
 
 def called(state: TrialState) -> str:
@@ -125,16 +147,17 @@ def figure(
     legend: bool = False,
     **layout: Any,
 ) -> go.Figure:
-    """A figure of these traces. The notes stand below its title, such as what was left out; all text is escaped."""
-    said = "; ".join(note for note in notes if note)
+    """A figure of these traces. The notes, such as what was left out, stand below its title, a line each; all text is
+    escaped."""
+    said = [escape(note) for note in notes if note]
     drawn = go.Figure(
         data=list(traces),
         layout={
             "template": template(theme),
             "height": _HEIGHT,
-            "margin": {"t": 48 + (20 if said else 0) + (26 if legend else 0)},
+            "margin": {"t": _ABOVE + _TITLE + _NOTE * len(said) + (_LEGEND if legend else 0)},
             "showlegend": legend,
-            "title": {"text": escape(title), "subtitle": {"text": escape(said)}},
+            "title": {"text": escape(title), "subtitle": {"text": "<br>".join(said)}},
             "xaxis": {"title": {"text": escape(x)}},
             "yaxis": {"title": {"text": escape(y)}},
         },
@@ -142,13 +165,28 @@ def figure(
     return drawn.update_layout(**layout)
 
 
+def untitle(drawn: go.Figure) -> str:
+    """Take the title off a figure, for a page that has its own, and the notes below it, which are returned as text."""
+    notes = [html.unescape(note) for note in drawn.layout.title.subtitle.text.split("<br>") if note]
+    drawn.update_layout(title=None, margin_t=drawn.layout.margin.t - _TITLE - _NOTE * len(notes))
+    return " ".join(f"{note[0].upper()}{note[1:]}." for note in notes)
+
+
 def nothing(title: str, why: str, theme: Theme) -> go.Figure:
     """A figure that says why there is nothing in it yet."""
-    words = {"text": escape(why), "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    lines = "<br>".join(escape(line) for line in textwrap.wrap(why, _LINE, break_long_words=False))
+    words = {"text": lines, "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
     hidden = {"visible": False}
     return figure(title, [], theme=theme, annotations=[{**words, "font": {"size": 14}}], height=220).update_layout(
-        xaxis=hidden, yaxis=hidden
+        xaxis=hidden, yaxis=hidden, margin={"l": 12, "r": 12}
     )
+
+
+def whole(values: Iterable[float]) -> dict[str, Any]:
+    """The ticks of an axis of trials, or of how many: whole numbers only. For many, Plotly chooses no others."""
+    given = list(values)
+    low, high = math.floor(min(given)), math.ceil(max(given))
+    return {"tickvals": list(range(low, high + 1))} if high - low <= _FEW else {}
 
 
 def scatter(**given: Any) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from autoprune.plots._spans import Retried, spans
-from autoprune.plots._style import BLUE, FAINT, Theme, figure, nothing, scatter
+from autoprune.plots._style import BLUE, FAINT, Theme, figure, nothing, scatter, whole
 from autoprune.records import timestamp
 from autoprune.results.models import Trial
 
 _TITLE = "Concurrency"
 _SPANS = 300
 _LEAST = 0.001
+_UNITS = ((3600, "h"), (60, "min"), (1, "s"), (0.001, "ms"))
 
 
 def concurrency(trials: Sequence[Trial], theme: Theme = "light", *, retried: Retried | None = None) -> go.Figure:
@@ -37,16 +38,21 @@ def concurrency(trials: Sequence[Trial], theme: Theme = "light", *, retried: Ret
         fillcolor=FAINT,
         hovertemplate="%{x}: %{y}<extra></extra>",
     )
-    whole = max(counts) <= 10
     return figure(
         _TITLE,
         [line],
         theme=theme,
         y="trials at a time",
-        notes=[f"means of {_SPANS} spans"],
+        notes=[f"each step is the mean over {_lasting(float(ends[1] - ends[0]))}"],
         xaxis_type="date",
-        yaxis={"rangemode": "tozero", "dtick": 1 if whole else None},
+        yaxis={"rangemode": "tozero", **whole([0, *counts])},
     )
+
+
+def _lasting(seconds: float) -> str:
+    """A duration in the unit that suits it, to two digits."""
+    size, unit = next((each for each in _UNITS if seconds >= each[0]), _UNITS[-1])
+    return f"{float(f'{seconds / size:.2g}'):g} {unit}"
 
 
 def _means(times: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from autoprune.plots._style import GREY, STATES, Theme, called, figure, nothing
+from autoprune.plots._style import GREY, STATES, Theme, called, figure, nothing, whole
 from autoprune.records import TrialState
 from autoprune.results.models import Trial
 
@@ -26,14 +26,16 @@ def duration(trials: Sequence[Trial], theme: Theme = "light") -> go.Figure:
     middle = median(taken)
     edges = np.histogram_bin_edges(taken, min(_BINS, max(5, len(taken) // 3)))
     states = [state for state in TrialState if any(each is state for each, _ in known)]
+    highest, _ = np.histogram(taken, edges)
     drawn = figure(
         _TITLE,
         [_bars(state, [seconds for each, seconds in known if each is state], edges) for state in states],
         theme=theme,
         x="seconds",
         y="trials",
-        notes=[f"half of {len(known):,} trials took up to {middle:.4g} s"],
+        notes=[f"half of {len(known):,} trials took up to {middle:.4g} s, the dotted line" if len(known) > 1 else ""],
         xaxis_rangemode="tozero",
+        yaxis=whole([0, *highest]),
         barmode="stack",
         bargap=0.03,
         legend=True,

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import plotly.graph_objects as go
 
-from autoprune.plots._data import succeeded
+from autoprune.latency import REPORTED
+from autoprune.plots._data import ranked, succeeded
 from autoprune.plots._style import Theme
 from autoprune.plots.concurrency import concurrency
 from autoprune.plots.duration import duration
@@ -28,10 +29,11 @@ from autoprune.results import Results
 from autoprune.results.importance import paths
 from autoprune.results.leaders import objectives
 from autoprune.results.models import Attempt, ExperimentDetail, Importance, Report, Trial
+from autoprune.results.reader import NEWEST
 from autoprune.search_space.leaves import is_number
 
 _SAMPLE = 1000
-_COSTS = ("macs", "parameters", "bytes", "sparsity")
+_COSTS = ("macs", "parameters", "bytes", REPORTED, "sparsity")
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,15 @@ class Subject:
         """Trials that succeeded, whole; of very many, some."""
         return self.results.sample_trials(self.experiment.id, most=_SAMPLE)
 
+    def of(self, every: Sequence[Trial]) -> int | None:
+        """How many trials there are of those that a figure is of, where the sample has not all of them."""
+        return len(every) if len(succeeded(self.outlines)) > len(self.sample) else None
+
     @property
-    def of(self) -> int | None:
-        """How many trials the sample is of, where it is not all of them."""
-        every = len(succeeded(self.outlines))
-        return every if every > len(self.sample) else None
+    def started(self) -> int | None:
+        """How many trials have started, where the curves are of the newest of them alone."""
+        count = sum(trial.attempts > 0 for trial in self.outlines)
+        return count if count > NEWEST else None
 
     @cached_property
     def facts(self) -> Mapping[str, JSON] | None:
@@ -81,13 +87,13 @@ class Subject:
     @property
     def cost(self) -> str | None:
         """The number that values are weighed against: what the budget limits, else one that is optimised as well, else
-        the first one that is reported."""
+        a cost that is reported."""
         if line := budget_line(self.facts):
             return line[0]
         best = self.experiment.best
-        told = [name for name, value in best.metrics.items() if is_number(value) and name != DEFAULT] if best else []
+        told = {name for name, value in best.metrics.items() if is_number(value) and name != DEFAULT} if best else ()
         optimised = objectives(self.experiment.config)
-        return next((name for name in (*optimised, *_COSTS, *told) if name in told), None)
+        return next((name for name in (*optimised, *_COSTS) if name in told), None)
 
     @property
     def has_layers(self) -> bool:
@@ -100,9 +106,14 @@ class Exhibit:
     """A figure, and how to read it. It is left out where an experiment such as this one never has it."""
 
     name: str
+    title: str
     reading: str
     make: Callable[[Subject], go.Figure]
     applies: Callable[[Subject], bool] = lambda _subject: True
+
+    def titled(self, subject: Subject) -> str:
+        """Its title, where `{cost}` is what values are weighed against."""
+        return self.title.format(cost=subject.cost)
 
     def draw(self, subject: Subject) -> go.Figure | None:
         """None where it does not apply."""
@@ -118,44 +129,54 @@ def _pareto(subject: Subject) -> go.Figure:
 
 
 def _best_layers(subject: Subject) -> go.Figure:
-    best = subject.results.best(subject.experiment.id)
-    return layer_bars(best, subject.theme, facts=subject.facts)
+    return layer_bars(subject.results.best(subject.experiment.id), subject.theme)
 
 
 def _slices(subject: Subject) -> go.Figure:
     """Of the parameters that matter most, or of all while nothing can be said about that."""
     important = [item.name for item in subject.importance]
     names = important or [name for trial in subject.sample for name, _ in paths(trial.parameters)]
-    return slices(subject.sample, names, subject.theme, of=subject.of)
+    of = subject.of(succeeded(subject.outlines))
+    return slices(subject.sample, names, subject.theme, of=of, facts=subject.facts)
+
+
+def _parallel(subject: Subject) -> go.Figure:
+    of = subject.of(ranked(subject.outlines, subject.mode))
+    return parallel_coordinates(subject.sample, subject.mode, subject.theme, of=of, facts=subject.facts)
 
 
 EXHIBITS: Sequence[Exhibit] = (
     Exhibit(
         "history",
+        "History",
         "Each sign is a trial at its value; the line is the best so far. Where it has been flat for long, more trials "
         "are unlikely to help.",
         lambda subject: history(subject.outlines, subject.mode, subject.theme),
     ),
     Exhibit(
         "pareto",
-        "Each sign is a trial at its value and what it costs; no other trial beats those on the line in both.",
+        "Value against {cost}",
+        "Each sign is a trial; no other trial beats those on the line in both.",
         _pareto,
         lambda subject: subject.cost is not None,
     ),
     Exhibit(
         "layers_heatmap",
+        "Layers over trials",
         "A column for each trial and a row for each layer; the darker, the more of the layer is gone.",
-        lambda subject: layers_heatmap(subject.sample, subject.theme, of=subject.of),
+        lambda subject: layers_heatmap(subject.sample, subject.theme, of=subject.of(succeeded(subject.outlines))),
         lambda subject: subject.has_layers,
     ),
     Exhibit(
         "layer_bars",
+        "Layers of the best trial",
         "Of the best trial, what was asked of each layer beside what came of it.",
         _best_layers,
         lambda subject: subject.has_layers and subject.experiment.best is not None,
     ),
     Exhibit(
         "sensitivity",
+        "Sensitivity of layers",
         "How good the untrained model is where one group of layers alone is pruned. Those whose curves fall late can "
         "lose most.",
         lambda subject: sensitivity(subject.facts or {}, subject.theme),
@@ -163,38 +184,45 @@ EXHIBITS: Sequence[Exhibit] = (
     ),
     Exhibit(
         "parallel_coordinates",
+        "Parallel coordinates",
         "Each line is a trial, from parameter to parameter to its value: strong lines are good, the best is orange. "
         "Where strong lines meet, that value is a good one.",
-        lambda subject: parallel_coordinates(subject.sample, subject.mode, subject.theme, of=subject.of),
+        _parallel,
     ),
     Exhibit(
         "importance",
+        "Importance of parameters",
         "How much of the differences between values each parameter explains. Those near zero could as well be fixed.",
         lambda subject: importance(subject.importance, subject.theme),
     ),
     Exhibit(
         "slices",
+        "Slices",
         "The value of each trial over one parameter at a time, the most important first. A slope means that the "
         "parameter matters.",
         _slices,
     ),
     Exhibit(
         "intermediate",
+        "Curves",
         "What each of the newest trials reported on its way; later trials are stronger.",
-        lambda subject: intermediate(subject.curves, subject.theme),
+        lambda subject: intermediate(subject.curves, subject.theme, of=subject.started),
     ),
     Exhibit(
         "timeline",
+        "Timeline",
         "When each trial ran, and what became of it.",
         lambda subject: timeline(subject.outlines, subject.theme, retried=subject.retried),
     ),
     Exhibit(
         "concurrency",
+        "Trials at a time",
         "How many trials ran beside each other. Below the limit, slots were empty.",
         lambda subject: concurrency(subject.outlines, subject.theme, retried=subject.retried),
     ),
     Exhibit(
         "duration",
+        "Durations",
         "How long trials took. A tail to the right is where a limit on a trial's duration saves time.",
         lambda subject: duration(subject.outlines, subject.theme),
     ),

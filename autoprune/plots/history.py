@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autoprune.plots._data import number, part, sign, spread, succeeded, too_far, written
-from autoprune.plots._style import BEST, BLUE, GREY, STATES, Theme, called, escape, figure, nothing, scatter
+from autoprune.plots._style import BEST, BLUE, GREY, STATES, Theme, called, escape, figure, nothing, scatter, whole
 from autoprune.records import OptimizeMode, TrialState
 from autoprune.results.models import Trial
 
@@ -42,8 +42,11 @@ def history(trials: Sequence[Trial], mode: OptimizeMode | str, theme: Theme = "l
         x="trial",
         y="value",
         legend=True,
-        notes=[part(len(shown), len(begun), "trials"), too_far(trial.value for trial in begun)],
-        xaxis={"anchor": "free", "position": 0},
+        notes=[
+            part(len(shown), len(begun), "trials", "those that were the best in their time among them"),
+            too_far(trial.value for trial in begun),
+        ],
+        xaxis={"anchor": "free", "position": 0, **whole(trial.number for trial in begun)},
         yaxis_domain=_VALUES if any(number(trial.value) is None for trial in shown) else [0, 1],
         yaxis2={"domain": _STRIP, "range": [-1, 1], "fixedrange": True, "visible": False},
     )

@@ -11,6 +11,7 @@ from autoprune.plots._naming import labels
 from autoprune.plots._style import BLUE, ROW, Theme, escape, figure, nothing
 from autoprune.results.importance import FEWEST
 from autoprune.results.models import Importance
+from autoprune.search_space import unescaped
 
 _TITLE = "Importance of parameters"
 _MOST = 20
@@ -29,7 +30,7 @@ def importance(items: Sequence[Importance], theme: Theme = "light") -> go.Figure
         "x": [item.importance for item in shown],
         "y": list(range(len(shown))),
         "text": [f"{item.importance:.1%}" for item in shown],
-        "customdata": [escape(item.name) for item in shown],
+        "customdata": [escape(unescaped(item.name)) for item in shown],
         "hovertemplate": "%{customdata}: %{text}<extra></extra>",
         "textposition": "outside",
         "cliponaxis": False,
@@ -39,9 +40,10 @@ def importance(items: Sequence[Importance], theme: Theme = "light") -> go.Figure
         _TITLE,
         [bars],
         theme=theme,
-        x="share of what the value depends on",
-        notes=[part(len(shown), len(items), "parameters")],
+        x="importance",
+        notes=[part(len(shown), len(items), "parameters", "the most important")],
         height=120 + ROW * len(shown),
+        margin_r=48,
         xaxis={"tickformat": ".0%", "range": [0, 1.15 * shown[0].importance]},
         yaxis={
             "tickvals": list(range(len(shown))),

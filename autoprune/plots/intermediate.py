@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from autoprune.plots._data import number as finite
 from autoprune.plots._data import part, spread, too_far
-from autoprune.plots._style import LINES, Theme, blend, figure, nothing, scatter
+from autoprune.plots._style import LINES, Theme, blend, figure, nothing, scatter, whole
 from autoprune.results.models import Report
 
 _TITLE = "Intermediate results"
@@ -17,15 +17,15 @@ _CURVES = 100
 _POINTS = 200
 
 
-def intermediate(curves: Mapping[int, Sequence[Report]], theme: Theme = "light") -> go.Figure:
+def intermediate(curves: Mapping[int, Sequence[Report]], theme: Theme = "light", *, of: int | None = None) -> go.Figure:
     """A curve for each trial, by number: a few have colours of their own, of more the later are the stronger.
 
     A report without a value that can be drawn is a gap. Of many trials the newest are shown, of long curves points at
-    even distances.
+    even distances. `of` is how many trials there are where these are the newest of them.
     """
     known = {number: reports for number, reports in sorted(curves.items()) if _told(reports)}
     if not known:
-        return nothing(_TITLE, "no trial has reported anything on its way yet", theme)
+        return nothing(_TITLE, "no intermediate results have been reported", theme)
     newest = list(known)[-_CURVES:]
     few = len(newest) <= len(LINES)
     looks = [(colour, 1.0) for colour in LINES] if few else [_look(place / len(newest)) for place in range(len(newest))]
@@ -40,10 +40,10 @@ def intermediate(curves: Mapping[int, Sequence[Report]], theme: Theme = "light")
         x="report",
         y="value",
         legend=few and len(newest) > 1,
-        xaxis_dtick=1 if longest <= 12 else None,
+        xaxis=whole(report.seq for number in newest for report in known[number]),
         notes=[
-            part(len(newest), len(known), "curves", "the newest"),
-            f"at most {_POINTS} points of each" if longest > _POINTS else "",
+            part(len(newest), of or len(known), "trials", "the newest that reported on their way"),
+            f"at most {_POINTS} reports of each are shown" if longest > _POINTS else "",
             too_far(report.value for each in newest for report in known[each]),
         ],
     )

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import plotly.graph_objects as go
 
 from autoprune.plots._data import part, written
-from autoprune.plots._style import BEST, BLUE, ROW, Theme, escape, figure, label, nothing, scatter
-from autoprune.records import JSON
+from autoprune.plots._style import BEST, BLUE, ROW, Theme, escape, figure, labels, nothing, scatter
 from autoprune.results.layers import layers_of
 from autoprune.results.models import LayerResult, Trial, TrialDetail
 
 _MOST = 200
 
 
-def layer_bars(trial: Trial, theme: Theme = "light", *, facts: Mapping[str, JSON] | None = None) -> go.Figure:
-    """A bar for the sparsity that each layer has, and a stroke where the parameters asked for it to be.
+def layer_bars(trial: Trial, theme: Theme = "light") -> go.Figure:
+    """A bar for the sparsity that each layer has, and a stroke at what was asked of it, where the trial reports that.
 
-    A budget moves what is achieved away from what was asked. Layers that share a parameter are known from the details
-    of a trial, or from the facts of its model; without either only those have a stroke that the parameter is named
-    after. Of very many layers the first are shown.
+    Of very many layers the first are shown.
     """
     title = f"Layers of trial {trial.number}"
     detailed = trial.layers if isinstance(trial, TrialDetail) else None
-    every = detailed or layers_of(trial.parameters, trial.metrics, facts) or []
+    every = detailed or layers_of(trial.metrics) or []
     if not every:
         return nothing(title, "this trial tells no sparsity of layers", theme)
     layers = every[:_MOST]
@@ -58,7 +53,11 @@ def layer_bars(trial: Trial, theme: Theme = "light", *, facts: Mapping[str, JSON
         height=140 + ROW * len(layers),
         bargap=0.3,
         xaxis={"range": [0, 1.01], "tickformat": ".0%"},
-        yaxis={"tickvals": places, "ticktext": [label(layer.layer) for layer in layers], "autorange": "reversed"},
+        yaxis={
+            "tickvals": places,
+            "ticktext": list(labels(layer.layer for layer in layers).values()),
+            "autorange": "reversed",
+        },
     )
 
 

@@ -8,11 +8,11 @@ from operator import attrgetter
 import plotly.graph_objects as go
 
 from autoprune.plots._data import number, part, spread
-from autoprune.plots._naming import unescaped
-from autoprune.plots._style import ROW, Theme, figure, label, nothing
+from autoprune.plots._style import ROW, Theme, figure, labels, nothing, whole
 from autoprune.results.export import leaves
 from autoprune.results.layers import layers_of
 from autoprune.results.models import Trial
+from autoprune.search_space import unescaped
 
 _TITLE = "Sparsity of layers"
 _TRIALS = 250
@@ -21,28 +21,29 @@ _ENDING = "_sparsity"
 
 
 def layers_heatmap(trials: Sequence[Trial], theme: Theme = "light", *, of: int | None = None) -> go.Figure:
-    """A row for each layer, a column for each trial that reports sparsities, by number, or asks for them.
+    """A row for each layer, a column for each trial: the sparsities that it reports, or where none does, asks for.
 
-    Of many trials, and of very many layers, those at even distances are shown. `of` is how many trials there are where
-    these are a sample.
+    The column of a trial that tells nothing is empty. Of many trials, and of very many layers, those at even distances
+    are shown. `of` is how many trials there are where these are a sample.
     """
     told = [trial for trial in trials if isinstance(trial.metrics.get("layers"), Mapping)]
     known = sorted(told or [trial for trial in trials if _requested(trial)], key=attrgetter("number"))
     if not known:
         return nothing(_TITLE, "no trial has told the sparsity of its layers yet", theme)
     shown = spread(known, _TRIALS)
-    shares = [_achieved(trial) if told else _requested(trial) for trial in shown]
-    every = list(dict.fromkeys(layer for column in shares for layer in column))
+    shares = {trial.number: _achieved(trial) if told else _requested(trial) for trial in shown}
+    every = list(dict.fromkeys(layer for column in shares.values() for layer in column))
     layers = spread(every, _LAYERS)
     places = list(range(len(layers)))
+    across = _across(list(shares))
     cells = {
         "type": "heatmap",
-        "x": [str(trial.number) for trial in shown],
+        "x": list(across),
         "y": places,
-        "z": [_row(layer, shares) for layer in layers],
+        "z": [_row(layer, [shares.get(each, {}) for each in across]) for layer in layers],
         "coloraxis": "coloraxis",
         "hovertemplate": "trial %{x}, %{y}: %{z:.2%}<extra></extra>",
-        "xgap": 1 if len(shown) <= 60 else 0,
+        "xgap": 1 if len(across) <= 60 else 0,
         "ygap": 1,
     }
     return figure(
@@ -51,15 +52,21 @@ def layers_heatmap(trials: Sequence[Trial], theme: Theme = "light", *, of: int |
         theme=theme,
         x="trial",
         notes=[
-            "" if told else "as the parameters ask",
-            part(len(shown), of or len(known), "trials"),
-            part(len(layers), len(every), "layers"),
+            "" if told else "as the parameters ask: no trial tells what became of it",
+            part(len(shown), of or len(known), "trials", "evenly spread"),
+            part(len(layers), len(every), "layers", "evenly spread"),
         ],
         height=130 + max(200, ROW * min(len(layers), 30), 8 * len(layers)),
-        xaxis={"type": "category", "nticks": 20, "tickangle": 0},
-        yaxis={"tickvals": places, "ticktext": [label(layer) for layer in layers], "autorange": "reversed"},
+        xaxis=whole(across),
+        yaxis={"tickvals": places, "ticktext": list(labels(layers).values()), "autorange": "reversed"},
         coloraxis={"colorscale": "Cividis_r", "cmin": 0, "cmax": 1, "colorbar": {"tickformat": ".0%"}},
     )
+
+
+def _across(shown: Sequence[int]) -> Sequence[int]:
+    """A place for each trial from the first to the last, unless they are too many."""
+    every = range(shown[0], shown[-1] + 1)
+    return every if len(every) <= _TRIALS else shown
 
 
 def _row(layer: str, columns: Sequence[Mapping[str, float]]) -> list[float | None]:
@@ -68,7 +75,7 @@ def _row(layer: str, columns: Sequence[Mapping[str, float]]) -> list[float | Non
 
 def _achieved(trial: Trial) -> dict[str, float]:
     """As the trial reports it."""
-    layers = layers_of({}, trial.metrics, None) or []
+    layers = layers_of(trial.metrics) or []
     return {layer.layer: layer.achieved for layer in layers if layer.achieved is not None}
 
 

@@ -12,6 +12,7 @@ from autoprune.plots._naming import labels
 from autoprune.plots._scale import Scale
 from autoprune.plots._style import BEST, Theme, blend, figure, nothing, scatter
 from autoprune.records import JSON, OptimizeMode
+from autoprune.results.layers import proportions
 from autoprune.results.models import Trial
 
 _TITLE = "Parallel coordinates"
@@ -21,13 +22,19 @@ _TICKS = 8
 
 
 def parallel_coordinates(
-    trials: Sequence[Trial], mode: OptimizeMode | str, theme: Theme = "light", *, of: int | None = None
+    trials: Sequence[Trial],
+    mode: OptimizeMode | str,
+    theme: Theme = "light",
+    *,
+    of: int | None = None,
+    facts: Mapping[str, JSON] | None = None,
 ) -> go.Figure:
     """A line for each trial that succeeded: through its parameters to its value; the better, the stronger.
 
     The best line is drawn on top. Parameters that are the same in all trials have no axis, and a line is broken where
     its trial has no such parameter. Of many trials those at even distances by rank are shown; of many parameters those
-    whose ranks go most with those of the value. `of` is how many trials there are where these are a sample.
+    whose ranks go most with those of the value. `of` is how many trials there are where these are a sample. With the
+    `facts` of a task it says where sparsities are proportions.
     """
     every = ranked(trials, mode)
     shown = spread(every, _LINES)
@@ -47,9 +54,10 @@ def parallel_coordinates(
         ],
         theme=theme,
         notes=[
-            part(len(shown), of or len(every), "trials", "at even distances by rank"),
+            part(len(shown), of or len(every), "trials that succeeded and repeat no other", "evenly spread by rank"),
             part(len(chosen), len(given), "parameters, those that go most with the value"),
             too_far(trial.value for trial in trials),
+            proportions(facts),
         ],
         height=460,
         xaxis={"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.2, len(chosen) + 0.5]},

@@ -1,4 +1,4 @@
-"""What a result costs: the value of trials over one number that they report, and those that no other beats."""
+"""The value of trials against one number that they report, such as a cost, and those that no other beats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from autoprune.plots._style import BEST, BLUE, GREY, Theme, escape, figure, noth
 from autoprune.records import JSON, OptimizeMode, TrialState
 from autoprune.results.models import Trial
 
-_TITLE = "Value and cost"
 _MOST = 2000
 _METRICS = {"latency": REPORTED, "parameters": "parameters", "macs": "macs", "size": "bytes", "sparsity": "sparsity"}
 _LOOKS: Mapping[str, Mapping[str, Any]] = {
@@ -39,9 +38,10 @@ def pareto(
 
     Of many trials those at even distances are shown, and the whole front.
     """
+    title = f"Value against {x}"
     every = [trial for trial in trials if _point(trial, x) is not None]
     if not every:
-        return nothing(_TITLE, f"no trial has succeeded and reported {x} yet", theme)
+        return nothing(title, f"no trial has succeeded and reported {x} yet", theme)
     front = [trial for trial in every if trial.number in front_numbers]
     others = [trial for trial in every if trial.number not in front_numbers]
     shown = spread(others, max(_MOST - len(front), 2))
@@ -50,7 +50,7 @@ def pareto(
         own = "succeeded" if trial.repeat_of is None else "repeated"
         kinds[own if trial.feasible else "infeasible"].append(trial)
     drawn = figure(
-        _TITLE,
+        title,
         [
             *(_signs(kind, given, x, **_LOOKS[kind]) for kind, given in kinds.items()),
             _joined(front, x, mode),
@@ -63,6 +63,7 @@ def pareto(
             too_far(value for trial in trials for value in (trial.value, trial.metrics.get(x))),
         ],
         legend=True,
+        xaxis_range=_around({trial.metrics[x] for trial in every} | ({budget} if budget is not None else set())),
     )
     if budget is None:
         return drawn
@@ -113,6 +114,13 @@ def _point(trial: Trial, x: str) -> tuple[float, float] | None:
     if trial.state is not TrialState.SUCCEEDED or value is None or cost is None:
         return None
     return cost, value
+
+
+def _around(costs: Collection[float]) -> tuple[float, float] | None:
+    """What the axis shows where all costs are the same: Plotly would show them less and more one, whatever they are."""
+    (least, *others) = costs
+    room = abs(least) / 10 or 1.0
+    return None if others else (least - room, least + room)
 
 
 def _signs(name: str, trials: Sequence[Trial], x: str, **marker: Any) -> dict[str, Any]:

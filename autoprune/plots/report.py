@@ -15,9 +15,10 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from autoprune.labels import figure_name
 from autoprune.plots._data import part, written
 from autoprune.plots._naming import names
-from autoprune.plots._style import CONFIG, called, template
+from autoprune.plots._style import CONFIG, called, template, untitle
 from autoprune.plots.gallery import EXHIBITS, Subject
 from autoprune.protocol import DEFAULT
 from autoprune.records import JSON
@@ -29,13 +30,6 @@ from autoprune.results.shapes import came_from
 _LEADERS = 20
 _PARAMETERS = 12
 _STAGES = {"dense": "dense", "pruned": "pruned, before training", "trained": "trained", "final": "this model"}
-_FIGURES = {
-    "macs": "MACs",
-    "nonzeros": "parameters that are not zero",
-    "dense_bytes": "file, bytes",
-    "sparse_bytes": "file with zeros left out, bytes",
-    "weight_memory": "weights in memory, bytes",
-}
 
 
 def report(results: Results, id: str | None = None) -> str:
@@ -47,6 +41,7 @@ def report(results: Results, id: str | None = None) -> str:
     subject = Subject(results, experiment)
     drawn = {exhibit: exhibit.draw(subject) for exhibit in EXHIBITS}
     figures = {exhibit: figure for exhibit, figure in drawn.items() if figure is not None and figure.data}
+    notes = {exhibit: untitle(figure) for exhibit, figure in figures.items()}
     return _template().render(
         experiment=experiment,
         about=[pair for pair in _about(experiment) if pair[1]],
@@ -55,7 +50,7 @@ def report(results: Results, id: str | None = None) -> str:
         leaders=_leaders(results.top(experiment.id, count=_LEADERS).items),
         facts=subject.facts,
         model=results.result(experiment.id),
-        exhibits=list(figures),
+        exhibits=[(exhibit, exhibit.titled(subject), notes[exhibit]) for exhibit in figures],
         drawing={
             "figures": {exhibit.name: _without_template(figure) for exhibit, figure in figures.items()},
             "templates": {theme: template(theme).to_plotly_json() for theme in ("light", "dark")},
@@ -80,8 +75,8 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    environment.filters |= {"digest": _digest, "written": written, "mean": _mean}
-    environment.globals |= {"STAGES": _STAGES, "FIGURES": _FIGURES, "DEFAULT": DEFAULT}
+    environment.filters |= {"digest": _digest, "written": written, "mean": _mean, "figure_name": figure_name}
+    environment.globals |= {"STAGES": _STAGES, "DEFAULT": DEFAULT}
     return environment.get_template("report.html")
 
 
@@ -110,7 +105,7 @@ def _about(experiment: ExperimentDetail) -> Iterator[tuple[str, str]]:
     yield "budget", ", ".join(f"{kind} {written(amount)}" for kind, amount in budget.items())
     yield "began", experiment.created
     yield "ended", experiment.ended or ""
-    yield "has run", _clock(experiment.duration)
+    yield "trials ran for", _clock(experiment.duration)
 
 
 def _parameters(trial: Best) -> list[tuple[str, JSON]]:
@@ -144,7 +139,7 @@ def _leaders(leaders: Sequence[Best]) -> Table:
         ]
         for trial, row in zip(leaders, rows, strict=True)
     ]
-    return Table(columns, cells, part(len(shown), len(paths), "parameters are shown"))
+    return Table(columns, cells, part(len(shown), len(paths), "parameters", "the first"))
 
 
 def _without_template(figure: go.Figure) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from autoprune.plots._data import number, part, spread, too_far, written
-from autoprune.plots._style import DASHES, GREY, LINES, Theme, figure, label, nothing, scatter
+from autoprune.plots._style import DASHES, GREY, LINES, Theme, figure, labels, nothing, scatter
 from autoprune.protocol import DEFAULT
 from autoprune.records import JSON
 
@@ -27,8 +27,12 @@ def sensitivity(facts: Mapping[str, JSON], theme: Theme = "light") -> go.Figure:
         return nothing(_TITLE, "no layer of this model was tried alone", theme)
     shown = spread(curves, _MOST)
     several = len({curve["pruner"] for curve in curves}) > 1
+    names = [f"{curve['group']} ({curve['pruner']})" if several else str(curve["group"]) for curve in shown]
+    words = labels(names, 40)
     dense = number(facts["dense"].get(DEFAULT))
-    lines = [_line(curve, place, dense, several) for place, curve in enumerate(shown)]
+    lines = [
+        _line(words[name], curve, place, dense) for place, (name, curve) in enumerate(zip(names, shown, strict=True))
+    ]
     drawn = figure(
         _TITLE,
         lines,
@@ -36,8 +40,8 @@ def sensitivity(facts: Mapping[str, JSON], theme: Theme = "light") -> go.Figure:
         x="sparsity of one group of layers",
         y="value without training",
         notes=[
-            part(len(shown), len(curves), "curves"),
-            "" if dense is None else f"dense {written(dense)}",
+            part(len(shown), len(curves), "curves", "evenly spread"),
+            "" if dense is None else f"the dotted line is the dense model, {written(dense)}",
             too_far(value for curve in shown for value in curve["values"]),
         ],
         xaxis={"tickformat": ".0%", "rangemode": "tozero"},
@@ -51,11 +55,10 @@ def sensitivity(facts: Mapping[str, JSON], theme: Theme = "light") -> go.Figure:
     return drawn if dense is None else drawn.add_hline(dense, line={"dash": "dot", "width": 1.5, "color": GREY})
 
 
-def _line(curve: Mapping[str, Any], place: int, dense: float | None, several: bool) -> dict[str, Any]:
+def _line(name: str, curve: Mapping[str, Any], place: int, dense: float | None) -> dict[str, Any]:
     """From the dense model on, where its value is known."""
     start: Sequence[tuple[float, float]] = [] if dense is None else [(0.0, dense)]
     points = [*start, *zip(curve["sparsities"], curve["values"], strict=True)]
-    name = label(f"{curve['group']} ({curve['pruner']})" if several else str(curve["group"]), 40)
     return scatter(
         name=name,
         mode="lines+markers",

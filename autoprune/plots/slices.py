@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 from autoprune.plots._data import columns, part, spread, succeeded, too_far, vary
 from autoprune.plots._naming import labels
 from autoprune.plots._scale import Scale
-from autoprune.plots._style import Theme, figure, label, nothing, scatter
+from autoprune.plots._style import Theme, figure, label, nothing, scatter, whole
 from autoprune.records import JSON
 from autoprune.results.importance import paths
+from autoprune.results.layers import proportions
 from autoprune.results.models import Trial
 
 _TITLE = "Slices"
@@ -20,21 +21,30 @@ _TRIALS = 600
 _PANELS = 12
 _ACROSS = 3
 _GAP = 0.06
+_PANEL, _BETWEEN, _AROUND = 190, 70, 120
+"""Heights in pixels: of a panel, between two of them, and above and below all."""
 
 
 def slices(
-    trials: Sequence[Trial], names: Sequence[str], theme: Theme = "light", *, of: int | None = None
+    trials: Sequence[Trial],
+    names: Sequence[str],
+    theme: Theme = "light",
+    *,
+    of: int | None = None,
+    facts: Mapping[str, JSON] | None = None,
 ) -> go.Figure:
     """A panel for each of these parameters (paths, as in `importance`): its value, and that of the trial.
 
-    Parameters that are the same in all trials have none. Signs are the darker, the later the trial. Of many trials
-    those at even distances are shown, of many parameters the first. `of` is how many trials there are where these are
-    a sample.
+    Parameters that are the same in all trials that have them have no panel. Signs are the darker, the later the trial.
+    Of many trials those at even distances are shown, of many parameters the first. `of` is how many trials there are
+    where these are a sample. With the `facts` of a task it says where sparsities are proportions.
     """
     every = sorted(succeeded(trials), key=lambda trial: trial.number)
     shown = spread(every, _TRIALS)
     given = columns(shown, paths)
-    telling = [name for name in dict.fromkeys(names) if name in given and vary(given[name])]
+    telling = [
+        name for name in dict.fromkeys(names) if vary(value for value in given.get(name, ()) if value is not None)
+    ]
     panels = telling[:_PANELS]
     if not panels:
         return nothing(_TITLE, "no trial has succeeded with these parameters yet", theme)
@@ -49,12 +59,13 @@ def slices(
         [_panel(place, shown, given[name], scales[name]) for place, name in enumerate(panels)],
         theme=theme,
         notes=[
-            part(len(shown), of or len(every), "trials"),
-            part(len(panels), len(telling), "parameters"),
+            part(len(shown), of or len(every), "trials that succeeded", "evenly spread"),
+            part(len(panels), len(telling), "parameters", "the first"),
             too_far(trial.value for trial in trials),
+            proportions(facts),
         ],
-        height=120 + 240 * rows,
-        coloraxis={"colorbar": {"title": {"text": "trial"}}},
+        height=_AROUND + _tall(rows),
+        coloraxis={"colorbar": {"title": {"text": "trial"}, **whole(trial.number for trial in shown)}},
         **layout,
     )
 
@@ -62,8 +73,8 @@ def slices(
 def _axes(place: int, rows: int, title: str, scale: Scale) -> dict[str, Any]:
     """Panels from left to right, then down; those of a row share the axis of the values."""
     row, column = divmod(place, _ACROSS)
-    width, height = (1 + _GAP / 2) / _ACROSS, 1 / rows
-    left, top = column * width, 1 - row * height
+    width, height = (1 + _GAP / 2) / _ACROSS, _PANEL / _tall(rows)
+    left, top = column * width, 1 - row * (_PANEL + _BETWEEN) / _tall(rows)
     ticks = {"tickvals": list(scale.ticks()), "ticktext": list(scale.ticks().values())} if scale.categories else {}
     suffix = "" if place == 0 else str(place + 1)
     x = {
@@ -75,13 +86,17 @@ def _axes(place: int, rows: int, title: str, scale: Scale) -> dict[str, Any]:
         **ticks,
     }
     y = {
-        "domain": [top - height * (0.72 if rows > 1 else 1), top],
+        "domain": [max(top - height, 0.0), top],
         "anchor": f"x{suffix}",
         "matches": None if place == 0 else "y",
         "showticklabels": column == 0,
         "title": {"text": "value" if column == 0 else ""},
     }
     return {f"xaxis{suffix}": x, f"yaxis{suffix}": y}
+
+
+def _tall(rows: int) -> int:
+    return rows * (_PANEL + _BETWEEN) - _BETWEEN
 
 
 def _panel(place: int, trials: Sequence[Trial], values: Sequence[JSON], scale: Scale) -> dict[str, Any]:

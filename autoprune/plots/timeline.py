@@ -34,7 +34,7 @@ def timeline(trials: Sequence[Trial], theme: Theme = "light", *, retried: Retrie
         _TITLE,
         [_bars(state, shown, rows) for state in states],
         theme=theme,
-        notes=[part(len(shown), len(known), "attempts" if retried else "trials", "the last that started")],
+        notes=[part(len(shown), len(known), "attempts" if retried else "trials", "the last to start")],
         uniformtext={"minsize": 9, "mode": "hide"},
         barmode="overlay",
         bargap=0.15,

@@ -7,11 +7,13 @@ import re
 import pytest
 from browsing import Reader, at, barriers, drawn, keep
 from playwright.sync_api import expect
-from sample_workspace import Sample
+from sample_workspace import Sample, clock
 
-from autoprune.records import TrialState
+from autoprune.records import ExperimentState, TrialState
+from autoprune.store import Experiment, commands, experiments
 
 EXPERIMENT = "/experiments/digits-300131-abcd"
+CONFIG = {"maxTrialNumber": 9, "tuner": {"name": "TPE", "classArgs": {}}}
 PAGES = {
     "experiments": "/",
     "overview": EXPERIMENT,
@@ -55,6 +57,97 @@ def test_from_the_link_to_a_trial(served: str, browser: Reader) -> None:
     expect(page.locator("tbody tr").first).to_contain_text("0.99")
     page.get_by_role("link", name="3", exact=True).click()
     expect(page.locator("#state")).to_contain_text("failed")
+
+
+def test_what_became_of_a_command_is_told_once(sample: Sample, served: str, browser: Reader) -> None:
+    with sample.store.write() as tx:
+        command = commands.send(tx, sample.id, "update", {}, clock(30))
+        commands.answer(tx, command, clock(31))
+    told = f"{EXPERIMENT}/trials?state=FAILED&command={command}&sort=value"
+    page = browser.open(served)
+    page.goto(at(page, told))
+    expect(page.locator("#command")).to_have_text("The limits are changed.")
+    assert page.url == at(page, f"{EXPERIMENT}/trials?state=FAILED&sort=value")
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("#command")).to_have_count(0)
+    plain = browser.open(served, scripts=False)
+    plain.goto(at(plain, told))
+    expect(plain.locator("#command")).to_be_visible()
+
+
+def test_a_narrow_screen_has_all_that_is_told_of_an_experiment(sample: Sample, served: str, browser: Reader) -> None:
+    name = "an-experiment-with-a-rather-long-name-of-what-is-searched-here"
+    with sample.store.write() as tx:
+        experiments.create(tx, Experiment(f"{name[:40]}-300131-zzzz", name, CONFIG, 7, ExperimentState.DONE, clock(9)))
+    page = browser.open(served, width=380)
+    for row in page.locator("tbody tr").all():
+        for cell in row.locator("th, td").all():
+            expect(cell).to_be_in_viewport()
+            box = cell.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 380, cell.inner_text()
+    expect(page.locator("tbody tr").last).to_contain_text("7 of 9")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_table_shows_at_which_edge_it_has_more(served: str, browser: Reader, theme: str) -> None:
+    page = browser.open(served, theme=theme, width=380, scripts=False)
+    page.goto(at(page, f"{EXPERIMENT}/trials"))
+    table = page.locator("#trials .scroll")
+
+    def edges() -> tuple[bytes, bytes]:
+        """A little of the table beside its left and its right edge."""
+        box = table.bounding_box()
+        assert box is not None
+        left, right = box["x"] + 2, box["x"] + box["width"] - 5
+        places = [{"x": x, "y": box["y"] + 14, "width": 3, "height": 3} for x in (left, right)]
+        return tuple(page.screenshot(clip=place) for place in places)
+
+    bare, shadow = edges()
+    assert bare != shadow
+    table.evaluate("table => { table.scrollLeft = 40; }")
+    both = edges()
+    assert bare not in both
+    table.evaluate("table => { table.scrollLeft = table.scrollWidth; }")
+    assert edges()[0] != bare == edges()[1]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert edges() == (bare, bare)
+
+
+def test_the_trials_of_a_task_fit_a_window(told: Sample, served: str, browser: Reader) -> None:
+    for number in range(10, 14):
+        shares = {f"conv{place}_sparsity": 0.123456 * number / (place + 3) for place in range(5)}
+        told.add(number, {"prune_method": {"_name": "level", **shares}}, origin="uniform")
+        told.start(number)
+        values = {"parameters": 12345 + number, "macs": 1234567 + number, "bytes": 234567 + number, "sparsity": 0.76}
+        told.finish(number, TrialState.SUCCEEDED, 98.0556, values={"default": 98.0556, **values}, feasible=number > 11)
+    page = browser.open(served)
+    page.goto(at(page, f"{EXPERIMENT}/trials"))
+    assert page.locator("#trials thead th").count() > 8
+    assert page.locator("#trials .scroll").evaluate("table => table.scrollWidth - table.clientWidth") == 0
+
+
+def test_who_has_not_logged_in_is_told_so_in_light_or_dark(served: str, browser: Reader) -> None:
+    browser.expected = "status of 401"
+    shown = {}
+    for theme in ("light", "dark"):
+        page = browser.open(served.partition("?")[0], theme=theme, width=380)
+        expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+        shown[theme] = page.evaluate(
+            "[document.body, document.querySelector('main')].map(each => getComputedStyle(each).backgroundColor)"
+        )
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert shown["light"] == ["rgb(246, 247, 249)", "rgb(255, 255, 255)"]
+    assert shown["dark"] == ["rgb(20, 24, 29)", "rgb(27, 32, 39)"]
+
+
+def test_without_scripts_a_figure_is_a_sentence(served: str, browser: Reader) -> None:
+    page = browser.open(served, scripts=False)
+    page.goto(at(page, f"{EXPERIMENT}/analysis"))
+    box = page.locator(".plot").first.bounding_box()
+    assert box is not None
+    assert box["height"] < 50
 
 
 def test_short_names_are_on_one_line_beside_long_values(served: str, browser: Reader) -> None:

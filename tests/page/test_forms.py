@@ -60,7 +60,7 @@ def test_a_command_where_nothing_runs_says_what_to_type(reader: Client) -> None:
 @pytest.mark.parametrize(
     ("address", "fields", "said"),
     [
-        ("/limits", {"trialConcurrency": "many"}, "expected a number"),
+        ("/limits", {"trialConcurrency": "many"}, "expected a whole number"),
         ("/limits", {"trialConcurrency": "-1"}, "trialConcurrency"),
         ("/limits", {"trialConcurrency": "2", "was.trialConcurrency": "2"}, "nothing is changed"),
         ("/limits", {"maxExperimentDuration": "nan"}, "maxExperimentDuration"),

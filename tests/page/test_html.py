@@ -8,14 +8,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from asgi_client import HOST, TOKEN, Client
-from sample_workspace import Sample
+from sample_workspace import Sample, clock
 
 from autoprune.plots.gallery import EXHIBITS
 from autoprune.records import TrialState
 from autoprune.server.app import create_app
-from autoprune.store import trials
+from autoprune.store import experiments, models, trials
 
 HOSTILE = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
+PROPORTIONS = "Sparsities are proportions, which each trial scales to the budget."
+NOT_ZERO = "parameters that are not zero"
 EXPERIMENT = "/experiments/digits-300131-abcd"
 PAGES = [
     "/",
@@ -91,7 +93,7 @@ def test_the_overview_has_the_best_the_running_and_the_failed(reader: Client) ->
     assert ">0.95</a>" in text
     assert "trial 1" in text
     assert '<dt>Trials in all</dt><dd class="number">9</dd>' in text
-    assert '<dt>Seconds in all</dt><dd class="number">3600</dd>' in text
+    assert '<dt>Time for trials</dt><dd class="number">1h</dd>' in text
     assert "exit code 1" in text
     assert "autoprune resume digits-300131-abcd" in text, "nothing runs it, and it has not ended"
     assert "<form" not in text
@@ -101,7 +103,7 @@ def test_an_experiment_that_runs_has_its_forms(reader: Client, sample: Sample) -
     with sample.workspace.lock(sample.id):
         text = reader.get(EXPERIMENT).text
         assert 'name="maxTrialNumber" value="9"' in text
-        assert 'name="maxExperimentDuration" value="3600"' in text
+        assert 'name="maxExperimentDuration" value="1h"' in text
         assert f'action="{EXPERIMENT}/stop"' in text
         assert f'action="{EXPERIMENT}/trials"' in reader.get(f"{EXPERIMENT}/trials").text
         assert f'action="{EXPERIMENT}/trials/3/retry"' in reader.get(f"{EXPERIMENT}/trials/3").text
@@ -137,6 +139,39 @@ def test_columns_are_chosen(reader: Client) -> None:
     assert ">sparsity" not in head
 
 
+def test_columns_that_tell_trials_apart_are_shown_unasked(reader: Client, sample: Sample) -> None:
+    """As many as a window has room for, with numbers of four digits, whose titles have all."""
+    for number in range(9, 12):
+        shares = {f"layer{place}_sparsity": number / 37 + place for place in range(9)}
+        sample.add(number, {"method": {"_name": "level", "a/b": number, **shares}}, origin="LAMP")
+        sample.start(number)
+        values = {"default": 0.9, "parameters": 5, "macs": number, "bytes": 10 * number}
+        sample.finish(number, TrialState.SUCCEEDED, 0.9, values=values)
+    text = reader.get(f"{EXPERIMENT}/trials?origin=LAMP").text
+    head = text[text.index("<thead>") : text.index("</thead>")]
+    named = re.findall(r'title="([^"]+)"', head)
+    assert named == ["macs", "bytes", "method/a/b", "method/layer0_sparsity", "method/layer1_sparsity"]
+    assert 'title="0.243243">0.2432<' in text
+
+
+def test_a_trial_that_is_over_without_a_curve_has_no_box_for_one(reader: Client, sample: Sample) -> None:
+    for number in (9, 10):
+        sample.add(number)
+        sample.start(number)
+    sample.report(9, 0, 0.5, final=True)
+    sample.finish(9, TrialState.SUCCEEDED, 0.5)
+    has = {number: 'id="figure-curve"' in reader.get(f"{EXPERIMENT}/trials/{number}").text for number in (0, 9, 10)}
+    assert has == {0: True, 9: False, 10: True}
+    assert 'id="figure-curves"' not in reader.get(f"{EXPERIMENT}/compare?trial=9&trial=3").text
+    assert 'id="figure-curves"' in reader.get(f"{EXPERIMENT}/compare?trial=9&trial=0").text
+
+
+def test_the_best_of_an_experiment_that_is_done_is_no_longer_so_far(reader: Client, sample: Sample) -> None:
+    sample.end()
+    best = reader.get(f"/api/v1{EXPERIMENT}/best").json()["number"]
+    assert ">best<" in reader.get(f"{EXPERIMENT}/trials/{best}").text
+
+
 def test_many_trials_come_in_pages(reader: Client, sample: Sample) -> None:
     for number in range(9, 60):
         sample.add(number)
@@ -158,16 +193,43 @@ def test_a_trial_has_its_parameters_and_its_attempts(reader: Client) -> None:
 
 
 def test_a_task_s_trial_shows_its_layers(reader: Client, sample: Sample) -> None:
-    sample.add(9, {"prune_method": {"_name": "level", "conv1_sparsity": 0.8}})
+    """Its parameters are proportions, and the page says so: what was asked of a layer is told by the trial."""
+    sample.add(9, {"prune_method": {"_name": "level", "conv1_sparsity": 0.15}})
     sample.start(9)
-    layers = {"conv1": {"sparsity": 0.796, "kept": 51, "of": 250}}
+    layers = {"conv1": {"requested": 0.8, "sparsity": 0.796, "kept": 51, "of": 250}}
     values = {"default": 0.97, "parameters": 12000, "layers": layers}
     sample.finish(9, TrialState.SUCCEEDED, 0.97, values=values)
     text = reader.get(f"{EXPERIMENT}/trials/9").text
     for shown in ("conv1", "80.00%", "79.60%", "51", "250", "12,000"):
         assert shown in text
-    text = reader.get(f"{EXPERIMENT}/compare?trial=9&trial=0").text
-    assert "79.60%" in text
+    assert "15.00%" not in text
+    assert PROPORTIONS not in text
+    assert "79.60%" in reader.get(f"{EXPERIMENT}/compare?trial=9&trial=0").text
+    with sample.store.write() as tx:
+        models.save(tx, sample.id, "key", {"budget": {"kind": "sparsity"}})
+    for page in ("trials/9", "compare?trial=9&trial=0"):
+        assert PROPORTIONS in reader.get(f"{EXPERIMENT}/{page}").text
+
+
+def test_numbers_of_a_task_are_named_as_on_its_card(reader: Client, sample: Sample) -> None:
+    """A trial's `parameters` are those that are not zero; a script may mean something else by the word."""
+    values = {"default": 0.97, "parameters": 599, "macs": 12000}
+    for number in (9, 10):
+        sample.add(number)
+        sample.start(number)
+        sample.finish(number, TrialState.SUCCEEDED, 0.97, values=values)
+    pages = [f"{EXPERIMENT}{page}" for page in ("", "/trials/9", "/compare?trial=9&trial=10")]
+    for page in pages:
+        text = reader.get(page).text
+        assert re.search(r">\s*macs\s*<", text)
+        assert NOT_ZERO not in text
+    with sample.store.write() as tx:
+        experiments.set_config(tx, sample.id, {"task": "task.py:Task", "searchSpace": {}})
+    for page in pages:
+        text = reader.get(page).text
+        assert NOT_ZERO in text
+        assert re.search(r">\s*MACs\s*<", text)
+        assert not re.search(r">\s*(macs|parameters)\s*<", text)
 
 
 def test_what_differs_is_marked(reader: Client) -> None:
@@ -215,13 +277,26 @@ def test_a_figure_of_one_trial(reader: Client) -> None:
     [
         ("/experiments/nothing", 404, "no experiment has an id that begins with"),
         (f"{EXPERIMENT}/trials/99", 404, "has no trial 99"),
-        (f"{EXPERIMENT}/trials/x", 422, "valid integer"),
+        (f"{EXPERIMENT}/trials/x", 422, "given number 'x' in the address; expected a whole number"),
+        (f"{EXPERIMENT}/trials/-1", 422, "given number '-1' in the address; expected 0 or more"),
         (f"{EXPERIMENT}/trials?sort=nothing", 422, "given the sort"),
         (f"{EXPERIMENT}/trials?cursor=bad", 422, ""),
-        (f"{EXPERIMENT}/trials?state=LOST", 422, ""),
+        (f"{EXPERIMENT}/trials?state=LOST", 422, "given state 'LOST' in the address; expected 'WAITING', 'RUNNING',"),
+        (f"{EXPERIMENT}/trials?state=FAILED&state=runing", 422, "or 'USER_CANCELED' (did you mean RUNNING?)"),
+        (
+            f"{EXPERIMENT}/trials?feasible=maybe",
+            422,
+            "given feasible 'maybe' in the address; expected '', 'yes' or 'no'",
+        ),
+        (f"{EXPERIMENT}/trials?origin={'x' * 400}", 422, "expected at most 300 characters"),
+        (f"{EXPERIMENT}/compare?{'trial=1&' * 101}", 422, "given trial in the address; expected at most 100 of them"),
         (f"{EXPERIMENT}/figures/historie.json", 404, "did you mean history?"),
         (f"{EXPERIMENT}/trials/8/logs/stdout", 404, "has not started"),
-        (f"{EXPERIMENT}/trials/0/logs/passwd", 422, ""),
+        (
+            f"{EXPERIMENT}/trials/0/logs/passwd",
+            422,
+            "given stream 'passwd' in the address; expected 'stdout' or 'stderr'",
+        ),
         (f"{EXPERIMENT}?command=99", 404, ""),
         (f"{EXPERIMENT}/nothing", 404, "nothing at this address"),
         (f"{EXPERIMENT}/stop", 405, "Method Not Allowed"),
@@ -234,6 +309,7 @@ def test_errors_are_pages(reader: Client, address: str, status: int, said: str) 
     assert answer.status_code == status
     assert said in html.unescape(answer.text)
     assert 'role="alert"' in answer.text
+    assert "Input should" not in answer.text
 
 
 def test_who_asks_for_no_page_is_answered_with_a_problem(reader: Client) -> None:
@@ -266,3 +342,13 @@ def test_files_of_the_page_are_kept_and_asked_about(reader: Client) -> None:
         assert answer.headers["cache-control"] == "private, no-cache"
         again = reader.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
+
+
+def test_how_long_a_retried_trial_runs_is_told_alike_everywhere(reader: Client, sample: Sample) -> None:
+    """The attempts of trial 3 took 5 s together; since second 50 it runs once more."""
+    with sample.store.write() as tx:
+        trials.reopen(tx, sample.id, 3)
+        trials.start(tx, sample.id, 3, 2, clock(50))
+    with sample.workspace.lock(sample.id):
+        for address in ("", "/trials", "/trials/3"):
+            assert f'data-since="{clock(45)}"' in reader.get(f"{EXPERIMENT}{address}").text

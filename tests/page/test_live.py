@@ -140,6 +140,44 @@ def test_a_log_grows_and_a_trial_ends_before_the_reader_s_eyes(run: Start, brows
     assert same()
 
 
+def test_a_character_that_comes_in_parts_is_whole_or_not_there(run: Start, browser: Reader) -> None:
+    """All the while; and half of one at the end of all is told once."""
+    text = "aä€😀\n" * 3
+    experiment = run(
+        f"""
+        import sys, time
+        from pathlib import Path
+        import autoprune
+
+        gate = Path(__file__).parent / "gate-0"
+        while not gate.exists():
+            time.sleep(0.05)
+        for byte in {text.encode()!r} + b"end \\xe2\\x82":
+            sys.stdout.buffer.write(bytes([byte]))
+            sys.stdout.flush()
+            time.sleep(0.08)
+        autoprune.report_final_result(0.5)
+        """,
+        maxTrialNumber=1,
+    )
+    page = watch(browser, experiment, "/trials/0")
+    log = page.locator("#log-stdout")
+    log.evaluate(
+        """log => {
+            const look = () => { if (document.querySelector("[data-running]")) seen.push(log.textContent); };
+            window.seen = [];
+            new MutationObserver(look).observe(log, { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    experiment.let_through(0)
+    expect(page.locator("#state")).to_contain_text("succeeded")
+    expect(log).to_contain_text("\ufffd")
+    assert log.text_content() == f"{text}end \ufffd"
+    seen = page.evaluate("seen")
+    assert len(seen) > 2
+    assert all(f"{text}end ".startswith(each) for each in seen if not each.endswith("end \ufffd"))
+
+
 @pytest.mark.parametrize("scripts", [True, False])
 def test_a_trial_is_killed_and_its_process_is_gone(run: Start, browser: Reader, scripts: bool) -> None:
     experiment = run()
@@ -156,12 +194,39 @@ def test_a_trial_is_killed_and_its_process_is_gone(run: Start, browser: Reader, 
     if not scripts:
         reloaded_until(page, "#state:has-text('user canceled')")
     expect(page.locator("#state")).to_contain_text("user canceled")
-    expect(page.locator("#command")).to_contain_text("The trial was told to end")
+    expect(page.locator("#command")).to_contain_text("Trial 0 was told to end")
     page.get_by_role("button", name="Run it again").click()
     expect(page.locator("#command")).to_be_visible()
     experiment.let_through(0, 1, 2, 3)
     assert experiment.process.stdout is not None
     assert '"trial_retried"' in experiment.process.stdout.read()
+
+
+def test_a_trial_is_killed_beside_the_others_that_run(run: Start, browser: Reader) -> None:
+    """What was opened belongs to its trial, also where the row above it has gone."""
+    experiment = run(trialConcurrency=2)
+    page = watch(browser, experiment)
+    expect(page.locator("#running tbody tr")).to_have_count(2)
+    page.locator('#running [data-key="1"]').get_by_text("Kill", exact=True).click()
+    experiment.let_through(0)
+    expect(page.locator("#running tbody th")).to_have_text(["1", "2"])
+    expect(page.locator("#running details[open]")).to_have_count(1)
+    page.get_by_role("button", name="Kill trial 1 now").click()
+    expect(page.locator("#command")).to_have_text("Trial 1 was told to end.")
+    expect(page.locator("#running tbody th")).to_have_text(["2", "3"])
+    page.get_by_role("link", name="Trial 1", exact=True).click()
+    expect(page.locator("#state")).to_contain_text("user canceled")
+
+
+def test_what_was_refused_stays_in_its_form(run: Start, browser: Reader) -> None:
+    experiment = run("import time; time.sleep(600)", maxTrialNumber=1)
+    page = watch(browser, experiment, "/trials")
+    page.get_by_text("Try parameters of your own").click()
+    page.get_by_label("Parameters, as JSON").fill('{"x": 0.125}')
+    page.get_by_role("button", name="Enqueue").click()
+    expect(page.locator("#command")).to_contain_text("That was refused: ")
+    expect(page.locator("#command")).to_have_class("notice bad")
+    expect(page.get_by_label("Parameters, as JSON")).to_have_value('{\n  "x": 0.125\n}')
 
 
 def test_more_trials_run_after_a_change_of_concurrency(run: Start, browser: Reader) -> None:
@@ -170,6 +235,7 @@ def test_more_trials_run_after_a_change_of_concurrency(run: Start, browser: Read
     page.get_by_label("Trials at a time").fill("3")
     page.get_by_role("button", name="Change").click()
     expect(page.locator("#command")).to_contain_text("The limits are changed")
+    assert page.url == at(page, f"/experiments/{experiment.id}")
     expect(page.get_by_label("Trials at a time")).to_have_value("3")
     expect(page.locator("#running tbody tr")).to_have_count(3)
 
@@ -180,7 +246,7 @@ def test_parameters_of_one_s_own_are_tried(run: Start, browser: Reader) -> None:
     page.get_by_text("Try parameters of your own").click()
     page.get_by_label("Parameters, as JSON").fill('{"x": 0.125}')
     page.get_by_role("button", name="Enqueue").click()
-    expect(page.locator("#command")).to_contain_text("The trial will run")
+    expect(page.locator("#command")).to_contain_text(re.compile(r"Trial \d will run"))
     experiment.let_through(0, 1)
     expect(page.locator("tbody tr").first).to_contain_text("0.125")
 

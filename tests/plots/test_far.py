@@ -37,7 +37,7 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_they_are_left_out_and_told(name: str) -> None:
     figure = FIGURES[name]
-    assert "1 value too far from zero to be drawn" in note(figure)
+    assert "1 value is too far from zero to be drawn" in note(figure)
     assert max(map(abs, numbers(plain(figure)["data"]))) < 1e300
     assert figure.data
 
@@ -49,4 +49,4 @@ def test_the_history_has_such_a_trial_below_with_its_value() -> None:
 
 def test_a_cost_that_is_too_far_counts_as_well() -> None:
     figure: go.Figure = plots.pareto([*TRIALS, trial(3, 0.5, metrics={"macs": -FAR})], [0], "macs", "maximize")
-    assert "2 values too far from zero to be drawn" in note(figure)
+    assert "2 values are too far from zero to be drawn" in note(figure)

@@ -92,6 +92,6 @@ def test_of_many_trials_those_that_led_are_shown(mode: OptimizeMode) -> None:
     up = 1 if mode is OptimizeMode.MAXIMIZE else -1
     made = [trial(number, up * (number if number % 100 == 7 else 0.0)) for number in range(5000)]
     figure = plots.history(made, mode)
-    assert note(figure) == "2,000 of 5,000 trials"
+    assert note(figure) == "2,000 of 5,000 trials are shown, those that were the best in their time among them"
     assert trace(figure, "best so far")["x"] == [0, *range(7, 5000, 100), 4999]
     assert set(range(7, 5000, 100)) < set(trace(figure, "succeeded")["x"])

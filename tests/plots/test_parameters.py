@@ -10,7 +10,7 @@ from autoprune import plots
 from autoprune.records import JSON
 from autoprune.results.importance import FEWEST
 from autoprune.results.models import Importance
-from tests.plots.made import note, plain, trial
+from tests.plots.made import facts, names, note, plain, trial
 
 PARAMETERS: list[dict[str, JSON]] = [
     {"x": 1.0, "same": 3, "m": {"_name": "b", "s": 0.2}},
@@ -61,6 +61,16 @@ def test_of_many_trials_the_lines_are_at_even_ranks() -> None:
     assert note(figure).startswith("200 of 1,000 trials")
 
 
+def test_sparsities_that_a_budget_scales_are_called_proportions() -> None:
+    made = [trial(number, number / 10) for number in range(3)]
+    for facts_of, said in [(None, False), (facts(), False), (facts(budget={"kind": "macs", "limit": 5}), True)]:
+        for figure in (
+            plots.parallel_coordinates(made, "maximize", facts=facts_of),
+            plots.slices(made, ["x"], facts=facts_of),
+        ):
+            assert ("sparsities are proportions, which each trial scales to the budget" in note(figure)) is said
+
+
 def test_a_sample_says_of_how_many_trials_it_is() -> None:
     made = [trial(number, number / 10, metrics={"layers": {"conv": {"sparsity": 0.5}}}) for number in range(3)]
     for figure in (
@@ -99,6 +109,26 @@ def test_the_most_important_parameter_is_above() -> None:
     assert list(bars.text) == ["50.0%", "30.0%", "20.0%"]
 
 
+def test_names_are_as_they_were_given_and_told_apart() -> None:
+    given: list[dict[str, JSON]] = [
+        {"a/lr": 1, "b/lr": 2, "x <b>y</b>": 3, "n~1": 4, "m": {"_name": "in/out", "q/r": place}, "o": {"s": 5}}
+        for place in range(2)
+    ]
+    made = [trial(place, place / 10, parameters=each) for place, each in enumerate(given)]
+    paths = names(made)
+    figure = plots.importance([Importance(name=path, importance=1 / len(paths)) for path in paths])
+    words = ["a/lr", "b/lr", "x &lt;b&gt;y&lt;/b&gt;", "n~1", "m", "q/r", "s"]
+    assert list(figure.layout.yaxis.ticktext) == words
+    assert figure.data[0].customdata[5] == "m/in/out/q/r"
+    assert plots.slices(made, paths).layout.xaxis.title.text == "q/r"
+
+
+def test_a_name_that_reads_like_a_path_is_in_quotes() -> None:
+    paths = names([trial(0, 0.1, parameters={"a/lr": 1, "a": {"lr": 2}, "b": {"lr": 3}})])
+    figure = plots.importance([Importance(name=path, importance=1 / 3) for path in paths])
+    assert list(figure.layout.yaxis.ticktext) == ['"a/lr"', "a/lr", "b/lr"]
+
+
 def test_slices_have_a_panel_for_each_parameter_that_differs() -> None:
     values = [0.1, 0.9, 0.5]
     made = [trial(number, values[number], parameters=given) for number, given in enumerate(PARAMETERS)]
@@ -113,11 +143,12 @@ def test_slices_have_a_panel_for_each_parameter_that_differs() -> None:
 def test_a_slice_has_the_trials_that_have_its_parameter() -> None:
     made = [trial(number, 0.5, parameters=given) for number, given in enumerate(PARAMETERS[:2])]
     made += [trial(2, 0.6, parameters={"m": {"_name": "b", "s": 0.3}})]
-    (panel,) = plots.slices(made, ["m/b/s"]).data
+    (panel,) = plots.slices(made, ["m/b/s", "m/c/s"]).data
     assert (list(panel.customdata), list(panel.x)) == ([0, 2], [0.2, 0.3])
 
 
 def test_without_importance_the_figure_says_what_it_takes() -> None:
     (words,) = plots.importance([]).layout.annotations
     why = f"known once {FEWEST} trials have succeeded, and a parameter explains more of their values than chance"
-    assert words.text == why
+    assert words.text.replace("<br>", " ") == why
+    assert max(len(line) for line in words.text.split("<br>")) < 50, "a narrow figure has room for each"

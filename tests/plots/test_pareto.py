@@ -55,6 +55,27 @@ def test_an_experiment_that_optimises_both_has_one_front(fresh: Sample) -> None:
     assert sorted(trial.number for trial in results.pareto().items) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("reported", "title"),
+    [
+        ({"sparsity": 0.9, "f1": 0.5}, "Value against sparsity"),
+        ({"bytes": 5}, "Value against bytes"),
+        ({"f1": 0.5}, ""),
+    ],
+)
+def test_an_experiment_has_it_where_there_is_a_cost(fresh: Sample, reported: dict[str, float], title: str) -> None:
+    """Its title is the number that values are weighed against."""
+    fresh.add(0)
+    fresh.start(0)
+    fresh.finish(0, TrialState.SUCCEEDED, 0.7, values={"default": 0.7, **reported})
+    results = Results(fresh.workspace, fresh.store)
+    (exhibit,) = [one for one in EXHIBITS if one.name == "pareto"]
+    subject = Subject(results, results.experiment())
+    figure = exhibit.draw(subject)
+    assert (figure is None) is (title == "")
+    assert figure is None or (exhibit.titled(subject), figure.layout.title.text) == (title, title)
+
+
 def test_the_front_leaves_out_what_may_not_be_the_best() -> None:
     made = [
         *weighed((5, 0.5)),
@@ -104,6 +125,12 @@ def test_the_budget_is_a_line() -> None:
 )
 def test_a_budget_limits_what_trials_report(budget: dict[str, JSON], line: tuple[str, float] | None) -> None:
     assert plots.budget_line(facts(budget=budget)) == line
+
+
+def test_one_cost_for_all_is_shown_closely() -> None:
+    made = weighed((0.8, 0.5), (0.8, 0.6), x="sparsity")
+    assert plots.pareto(made, [1], "sparsity", "maximize").layout.xaxis.range == pytest.approx((0.72, 0.88))
+    assert plots.pareto(made, [1], "sparsity", "maximize", 0.5).layout.xaxis.range is None
 
 
 def test_without_a_task_there_is_no_budget() -> None:

@@ -53,7 +53,7 @@ def test_it_opens_from_the_disk(chromium: Browser, file: Path, scheme: str) -> N
     page.wait_for_function("document.querySelectorAll('figure .main-svg').length >= 20")
     assert (requests, complaints) == ([file.as_uri()], [])
     assert page.locator("figure svg a, main b, main img").count() == 0
-    ink = page.evaluate("getComputedStyle(document.querySelector('#history .gtitle')).fill")
+    ink = page.evaluate("getComputedStyle(document.querySelector('#history .xtitle')).fill")
     assert ink == ("rgb(230, 232, 235)" if scheme == "dark" else "rgb(31, 35, 40)")
     page.close()
 

@@ -47,7 +47,11 @@ def test_of_many_curves_the_newest_are_shown_and_of_long_ones_some_points() -> N
     figure = plots.intermediate(curves)
     assert [line.name for line in figure.data] == [f"trial {number}" for number in range(20, 120)]
     assert (len(figure.data[0].x), figure.data[0].x[0], figure.data[0].x[-1]) == (200, 0, 499)
-    assert note(figure) == "100 of 120 curves, the newest; at most 200 points of each"
+    assert note(figure).split("<br>") == [
+        "100 of 120 trials are shown, the newest that reported on their way",
+        "at most 200 reports of each are shown",
+    ]
+    assert note(plots.intermediate(curves, of=10_000)).startswith("100 of 10,000 trials")
 
 
 @given(runs())
@@ -88,6 +92,14 @@ def test_the_area_of_concurrency_is_the_time_of_all_trials(made: list[Trial]) ->
     assert 0 <= min(line["y"]) <= max(line["y"]) <= len(made)
 
 
+@pytest.mark.parametrize(
+    ("lasted", "said"), [(3, "10 ms"), (84, "280 ms"), (600, "2 s"), (36_000, "2 min"), (2_000_000, "1.9 h")]
+)
+def test_concurrency_says_how_long_its_means_are_of(lasted: float, said: str) -> None:
+    figure = plots.concurrency([trial(0, 0.5, ended=timestamp(START + lasted))])
+    assert note(figure) == f"each step is the mean over {said}"
+
+
 def test_every_trial_that_is_over_counts_among_the_durations() -> None:
     made = [trial(place, 0.5, ended=timestamp(START + 10 * place + 1 + place)) for place in range(30)]
     made += [
@@ -97,5 +109,5 @@ def test_every_trial_that_is_over_counts_among_the_durations() -> None:
     ]
     figure = plots.duration(made)
     assert {bars.name: sum(bars.y) for bars in figure.data} == {"succeeded": 30, "failed": 1}
-    assert note(figure) == "half of 31 trials took up to 15 s"
+    assert note(figure) == "half of 31 trials took up to 15 s, the dotted line"
     assert figure.layout.shapes[0].x0 == 15

@@ -8,7 +8,7 @@ from autoprune.plots.gallery import EXHIBITS, Subject
 from autoprune.results.curves import curve_tables, heading
 from autoprune.server.api.common import Id, Source
 from autoprune.server.page.errors import PageRoute
-from autoprune.server.page.figures import TITLES, WIDE
+from autoprune.server.page.figures import WIDE
 from autoprune.server.page.rendering import render
 
 router = APIRouter(route_class=PageRoute)
@@ -24,7 +24,7 @@ def analysis_page(request: Request, results: Source, id: Id) -> Response:
         tab="Analysis",
         experiment=experiment,
         figures=[exhibit for exhibit in EXHIBITS if exhibit.applies(subject)],
-        titles=TITLES,
+        subject=subject,
         wide=WIDE,
         statistics=results.statistics(experiment.id),
         tables=curve_tables(subject.facts) if subject.facts else [],

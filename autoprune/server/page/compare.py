@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fastapi import APIRouter, Request, Response
 
 from autoprune.records import JSON
+from autoprune.results.layers import proportions
 from autoprune.results.models import LayerResult, TrialDetail
 from autoprune.results.shapes import came_from
 from autoprune.server.api.common import Id, Source
@@ -15,6 +17,7 @@ from autoprune.server.page import formats, tables
 from autoprune.server.page.errors import PageRoute
 from autoprune.server.page.figures import Numbers
 from autoprune.server.page.rendering import render
+from autoprune.server.page.trial import may_have_curve
 from autoprune.server.page.trials import Choice, listing
 
 MOST = 8
@@ -42,6 +45,7 @@ def compare_page(request: Request, results: Source, id: Id, trial: Numbers) -> R
         return listing(request, results, id, Choice(), problem=problem, ticked=numbers)
     experiment = results.experiment(id)
     trials = [results.trial(experiment.id, number) for number in numbers]
+    tails = results.tails(experiment.id, numbers, 2)
     return render(
         request,
         "compare.html",
@@ -50,7 +54,9 @@ def compare_page(request: Request, results: Source, id: Id, trial: Numbers) -> R
         trials=trials,
         outcomes=_outcomes(trials),
         parameters=_rows([tables.parameters(each) for each in trials]),
-        reported=_rows([tables.scalars(each.metrics) for each in trials]),
+        proportions=proportions(results.facts(experiment.id)),
+        reported=_rows([tables.scalars(each.metrics) for each in trials], tables.in_words(experiment)),
+        have_curves=any(may_have_curve(each, tails.get(each.number)) for each in trials),
         layers=_rows([_layers(each) for each in trials]),
         command="",
     )
@@ -65,8 +71,8 @@ def _outcomes(trials: Sequence[TrialDetail]) -> list[Row]:
     ]
 
 
-def _rows(sides: Sequence[Mapping[str, JSON]]) -> list[Row]:
-    return [Row(name, [side.get(name) for side in sides]) for name in tables.columns(sides)]
+def _rows(sides: Sequence[Mapping[str, JSON]], names: Mapping[str, str] = MappingProxyType({})) -> list[Row]:
+    return [Row(names.get(name, name), [side.get(name) for side in sides]) for name in tables.columns(sides)]
 
 
 def _layers(trial: TrialDetail) -> dict[str, LayerResult]:

@@ -1,4 +1,4 @@
-"""Errors of the page's own addresses, as pages: the status and the words are those of the API's problem."""
+"""Errors of the page's own addresses, as pages: the status and the detail are those of the API's problem."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from autoprune.errors import AutopruneError
 from autoprune.server.page.rendering import render
 from autoprune.server.problems import answer_to
 
+_TITLES = {HTTPStatus.UNPROCESSABLE_ENTITY: "Not as expected"}
+"""Where the status in words says little to a reader."""
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -30,7 +33,7 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except (AutopruneError, HTTPException, RequestValidationError) as error:
-                return _page(request, answer_to(error))
+                return _page(request, answer_to(request, error))
 
         return answer
 
@@ -41,11 +44,12 @@ def install(app: FastAPI) -> None:
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    problem = answer_to(error)
+    problem = answer_to(request, error)
     looked_at = not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
     return _page(request, problem) if looked_at else problem
 
 
 def _page(request: Request, problem: Response) -> Response:
     told = json.loads(bytes(problem.body))
-    return render(request, "error.html", HTTPStatus(problem.status_code), title=told["title"], detail=told["detail"])
+    status = HTTPStatus(problem.status_code)
+    return render(request, "error.html", status, title=_TITLES.get(status, told["title"]), detail=told["detail"])

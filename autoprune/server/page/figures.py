@@ -1,4 +1,4 @@
-"""The figures of `autoprune.plots` as the page shows them: their headings, and their JSON, which Plotly draws."""
+"""The figures of `autoprune.plots` as the page shows them: their JSON, which Plotly draws."""
 
 from __future__ import annotations
 
@@ -9,32 +9,17 @@ import plotly.graph_objects as go
 from fastapi import APIRouter, Query, Response
 
 from autoprune.errors import NotFoundError, did_you_mean
-from autoprune.plots import Theme, intermediate, layer_bars
+from autoprune.plots import Theme, intermediate, layer_bars, untitle
 from autoprune.plots.gallery import EXHIBITS, Exhibit, Subject
 from autoprune.server.api.common import LARGEST_NUMBER, Id, Source, TrialNumber
 from autoprune.server.page.errors import PageRoute
 
 Numbers = Annotated[list[Annotated[int, Query(ge=0, le=LARGEST_NUMBER)]], Query(default_factory=list, max_length=100)]
 
-TITLES: Mapping[str, str] = {
-    "history": "History",
-    "pareto": "Value against cost",
-    "layers_heatmap": "Layers over trials",
-    "layer_bars": "Layers of the best trial",
-    "sensitivity": "Sensitivity of layers",
-    "parallel_coordinates": "Parallel coordinates",
-    "importance": "Importance of parameters",
-    "slices": "Slices",
-    "intermediate": "Curves",
-    "timeline": "Timeline",
-    "concurrency": "Trials at a time",
-    "duration": "Durations",
-}
 WIDE = ("history", "layers_heatmap", "parallel_coordinates", "slices", "timeline")
 """Those that need the whole width of a page."""
 
 _BY_NAME: Mapping[str, Exhibit] = {exhibit.name: exhibit for exhibit in EXHIBITS}
-_TITLE_HEIGHT, _NOTE_HEIGHT = 24, 12
 
 router = APIRouter(prefix="/experiments/{id}", route_class=PageRoute)
 
@@ -60,12 +45,11 @@ def get_curves(results: Source, id: Id, trial: Numbers, theme: Theme = "light") 
 @router.get("/trials/{number}/layers.json")
 def get_layers(results: Source, id: Id, number: TrialNumber, theme: Theme = "light") -> Response:
     """The layers of one trial, as asked for and as they became."""
-    return _sent(layer_bars(results.trial(id, number), theme, facts=results.facts(id)))
+    return _sent(layer_bars(results.trial(id, number), theme))
 
 
 def _sent(figure: go.Figure) -> Response:
-    """With what it leaves out, but without its title: that is in the page's own words beside it."""
-    note = figure.layout.title.subtitle.text or ""
-    top = figure.layout.margin.t - (_TITLE_HEIGHT if note else _TITLE_HEIGHT + _NOTE_HEIGHT)
-    figure.update_layout(title={"text": note, "subtitle": {"text": ""}, "font_size": 12}, margin_t=max(top, 16))
+    """Without its title, which the page has in its own words; what it notes is put beside it, in lines that fit."""
+    note = untitle(figure)
+    figure.update_layout(meta={"note": note})
     return Response(figure.to_json(), media_type="application/json")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from autoprune import records
 from autoprune.records import JSON
 from autoprune.results.export import leaves
+from autoprune.search_space import unescaped
 
 NOTHING = "\u2013"
 _LONGEST = 90
@@ -29,6 +30,11 @@ def figure(value: JSON) -> str:
             return value
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+def brief(value: JSON) -> str:
+    """The same to four digits, for tables of many columns."""
+    return figure(float(f"{value:.4g}") if isinstance(value, float) else value)
 
 
 def percent(share: float | None) -> str:
@@ -68,12 +74,7 @@ def short(parameters: Mapping[str, JSON], limit: int = _LONGEST) -> str:
 
 def last(path: str) -> str:
     """The last part of a path, which is its name; a choice is named by what is chosen there."""
-    return plain(path.removesuffix("/_name").rpartition("/")[2])
-
-
-def plain(path: str) -> str:
-    """A path with the names in it as they were given; only where it is an address are they escaped."""
-    return path.replace("~1", "/").replace("~0", "~")
+    return unescaped(path.removesuffix("/_name").rpartition("/")[2])
 
 
 def words(name: str) -> str:

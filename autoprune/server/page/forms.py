@@ -49,7 +49,7 @@ def change_limits(request: Request, results: Source, id: Id, fields: Fields) -> 
     try:
         if not typed:
             raise UsageError("these are the limits that the page showed: nothing is changed")
-        changed = {name: _number(name, text) for name, text in typed.items()}
+        changed = {name: _limit(name, text) for name, text in typed.items()}
         return _send(results, id, "update", changed, f"/experiments/{quote(id)}")
     except UsageError as error:
         return overview(request, results, id, problem=_mistake(error), typed=typed)
@@ -65,8 +65,10 @@ def enqueue_trial(request: Request, results: Source, id: Id, fields: Fields) -> 
 
 
 @router.post("/experiments/{id}/trials/{number}/kill")
-def kill_trial(results: Source, id: Id, number: TrialNumber) -> RedirectResponse:
-    return _send(results, id, "kill", {"trial": number}, f"/experiments/{quote(id)}/trials/{number}")
+def kill_trial(results: Source, id: Id, number: TrialNumber, fields: Fields) -> RedirectResponse:
+    """Leads back to where the form was: the overview, or the trial."""
+    here = "" if "overview" in fields else f"/trials/{number}"
+    return _send(results, id, "kill", {"trial": number}, f"/experiments/{quote(id)}{here}")
 
 
 @router.post("/experiments/{id}/trials/{number}/retry")
@@ -79,13 +81,14 @@ def _send(results: Results, id: str, kind: str, data: Mapping[str, JSON], back: 
     return RedirectResponse(f"{back}?command={command.id}", HTTPStatus.SEE_OTHER)
 
 
-def _number(name: str, text: str) -> float | int | None:
-    if not text:
-        return None
+def _limit(name: str, text: str) -> JSON:
+    """None for no limit; a duration stays as it was typed."""
+    if not text or name == "maxExperimentDuration":
+        return text or None
     try:
-        return float(text) if name == "maxExperimentDuration" else int(text)
+        return int(text)
     except ValueError:
-        raise UsageError(f"given {name} {text[:40]!r}; expected a number, or nothing for no limit") from None
+        raise UsageError(f"given {name} {text[:40]!r}; expected a whole number, or nothing for no limit") from None
 
 
 def _parameters(text: str) -> JSON:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from autoprune.errors import NotFoundError
 from autoprune.results import Results
-from autoprune.results.logs import Log, Piece, Stream
+from autoprune.results.logs import Log, Stream
 from autoprune.server.api.common import Id, Source, TrialNumber
 from autoprune.server.page import terminal
 from autoprune.server.page.errors import PageRoute
@@ -27,7 +27,7 @@ class Part:
     """The bytes from `start` to before `end` of what an attempt wrote, `size` in all, as a terminal shows them.
 
     `line` is the last one, which may yet be continued or written over: whoever follows the log asks from `resume` on,
-    where it begins, and puts what then comes in its place.
+    where it begins, and puts what then comes in its place. Nothing more comes once the attempt is `over`.
     """
 
     attempt: int
@@ -38,24 +38,27 @@ class Part:
     text: str
     line: str
     resume: int
+    over: bool
 
 
 def tail(results: Results, id: str, number: int, stream: Stream) -> Part | str:
     """The end of what the last attempt wrote; where it cannot be read, a sentence that says so."""
     log = results.log(id, number, stream)
     try:
-        return _part(log, log.last(RANGE))
+        return _part(log, max(0, log.size - RANGE))
     except NotFoundError as error:
         return str(error)
 
 
-def _part(log: Log, piece: Piece) -> Part:
-    whole = piece.whole()
+def _part(log: Log, start: int) -> Part:
+    """From the character at `start` on, as much as is shown at once."""
+    piece = log.read(log.boundary(start), start + RANGE)
+    whole = log.whole(piece)
     line, resume = terminal.last_line(whole.data)
     if not resume and piece.end < piece.size:
         line = resume = len(whole.data)  # A line longer than a range; the next range goes on with it.
     text, last = (terminal.shown(part.decode(errors="replace")) for part in (whole.data[:line], whole.data[line:]))
-    return Part(log.attempt, log.stream, whole.start, whole.end, whole.size, text, last, whole.start + resume)
+    return Part(log.attempt, log.stream, whole.start, whole.end, whole.size, text, last, whole.start + resume, log.over)
 
 
 @router.get("/experiments/{id}/trials/{number}/logs/{stream}.json")
@@ -64,7 +67,7 @@ def get_log(
 ) -> Part:
     """What was written from `start` on, for a page that follows it."""
     log = results.log(id, number, stream, attempt)
-    return _part(log, log.read(start, start + RANGE))
+    return _part(log, start)
 
 
 @router.get("/experiments/{id}/trials/{number}/logs/{stream}")
@@ -85,7 +88,7 @@ def log_page(
         tab="Trials",
         experiment=experiment,
         trial=results.trial(experiment.id, number),
-        log=_part(log, log.read(start, start + RANGE)),
+        log=_part(log, start),
         range=RANGE,
         command="",
     )

@@ -32,16 +32,29 @@ class Part:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many trials have ended; those `beside` were imported, or repeat others, and count towards no limit."""
+    """How many trials have ended; those that were imported, or repeat others, count towards no limit.
+
+    More have ended than the `limit` allows where that was lowered later.
+    """
 
     finished: int
     limit: int | None
-    beside: int
+    imported: int
+    repeated: int
     parts: Sequence[Part]
 
     @property
     def said(self) -> str:
-        return f"{self.finished:,}" if self.limit is None else f"{self.finished:,} of {self.limit:,}"
+        within = self.limit is not None and self.finished <= self.limit
+        return f"{self.finished:,} of {self.limit:,}" if within else f"{self.finished:,}"
+
+    @property
+    def beside(self) -> str:
+        """The others that have ended, and a limit that is passed; empty where there is none of it."""
+        counts = ((self.imported, "imported"), (self.repeated, "repeated"))
+        others = " and ".join(f"{count:,} {how}" for count, how in counts if count)
+        passed = self.limit is not None and self.finished > self.limit
+        return ", ".join(filter(None, (others and f"and {others}", f"the limit is {self.limit:,}" if passed else "")))
 
     @property
     def states(self) -> str:
@@ -51,20 +64,19 @@ class Progress:
         """Seconds, at this pace; None where nothing tells."""
         if self.limit is None or not trials_per_hour:
             return None
-        return (self.limit - self.finished) / trials_per_hour * 3600
+        return max(0, self.limit - self.finished) / trials_per_hour * 3600
 
 
 def progress_of(experiment: Experiment) -> Progress:
-    """Repeats come after the last trial, so what has ended beyond the limit is repeats."""
     counts = [(state, experiment.trials[state]) for state in _ORDER if experiment.trials.get(state)]
     known = sum(count for _, count in counts)
     ended = sum(count for state, count in counts if state.finished)
-    limit, here = experiment.limits.maxTrialNumber, ended - experiment.imported
-    finished = here if limit is None else min(here, limit)
+    limit = experiment.limits.maxTrialNumber
     whole = max(known, limit or 0, 1)
     parts, start = [], 0.0
     for state, count in counts:
         width = 100 * count / whole
         parts.append(Part(state, count, round(start, 3), round(width, 3)))
         start += width
-    return Progress(finished, limit, ended - finished, parts)
+    finished = ended - experiment.imported - experiment.repeated
+    return Progress(finished, limit, experiment.imported, experiment.repeated, parts)

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 import autoprune
+from autoprune.search_space import unescaped
 from autoprune.server.page import formats
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -27,12 +28,13 @@ def _environment() -> Environment:
     )
     for function in (
         formats.figure,
+        formats.brief,
         formats.percent,
         formats.duration,
         formats.moment,
         formats.pretty,
         formats.short,
-        formats.plain,
+        unescaped,
     ):
         environment.filters[function.__name__] = function
     environment.filters["words"] = formats.words

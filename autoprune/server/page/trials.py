@@ -85,6 +85,9 @@ def listing(
 ) -> Response:
     """The page; with a `problem`, it is the answer to a form that was filled in wrongly, which it shows again."""
     experiment = results.experiment(id)
+    answer = told(results, experiment.id, command)
+    if answer and answer.asked and answer.kind == "enqueue":
+        typed = formats.pretty(answer.asked["parameters"])
     page = results.trials(
         experiment.id,
         states=choice.state,
@@ -106,15 +109,15 @@ def listing(
         rows=rows,
         next=page.next,
         available=available,
-        shown=[name for name in choice.column if name] or tables.unasked(available),
+        shown=[name for name in choice.column if name] or tables.unasked([cells for _, cells in rows]),
         heading=tables.heading,
         came_from=came_from,
         any_origin=any(came_from(trial) for trial in page.items),
-        took=lambda trial: trial.duration,
+        since=results.since(experiment.id, [each for each in page.items if each.state is TrialState.RUNNING]),
         problem=problem,
         ticked=ticked,
         typed=typed,
         example=formats.pretty(rows[0][0].parameters if rows else {}),
         states=list(TrialState),
-        command=told(results, experiment.id, command),
+        command=answer,
     )

@@ -48,6 +48,7 @@ async function draw(figure) {
     if (figure.dataset.drawn !== wanted) return;
     if (!plot.classList.contains("js-plotly-plot")) plot.replaceChildren();
     delete layout.width;
+    figure.querySelector(".note").textContent = layout.meta.note;
     await library.react(plot, data, layout, OPTIONS);
     figure.dataset.ready = wanted;
     took = performance.now() - began;

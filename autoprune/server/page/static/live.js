@@ -1,7 +1,7 @@
 // The page follows its experiment: when something happens, the server makes the page once more, and the parts of it
 // that are marked `data-live` take the place of the old ones. So there is one way a thing looks, first and later.
 const KINDS = [
-  "trial_started", "trial_ended", "trial_retried", "trial_imported", "trial_enqueued", "intermediate_result",
+  "trial_started", "trial_ended", "trial_retried", "trial_imported", "trial_enqueued", "intermediate_result", "progress",
   "experiment_started", "experiment_resumed", "experiment_updated", "experiment_ended", "study_started", "model_made", "warning",
 ];
 const REST_MS = 500;
@@ -99,28 +99,33 @@ async function refresh(changed) {
     last = performance.now();
     took = last - began;
     busy = false;
-    if (again) {
+    if (again || document.querySelector("[data-pending]")) {
       again = false;
       soon(changed);
     }
   }
 }
 
-// What the reader has done in the old part stays: what is typed, what is checked, what is open, where the focus is.
+// What the reader has done in the old part stays: what is typed, what is checked, what is open, where the focus is. What
+// is being pressed stays for that moment.
 function renew(region, fresh) {
   const next = fresh.getElementById(region.id);
   if (!next || same(region, next)) return false;
   const { liveWhen } = region.dataset;
   if (liveWhen !== undefined && liveWhen === next.dataset.liveWhen) return false;
-  if ([...region.querySelectorAll("input[type=number]")].some(typedIn)) return false;
+  if ([...region.querySelectorAll("[method=post] :is(input:not([type=hidden]), textarea)")].some(typedIn)) return false;
+  if (region.querySelector(":active")) {
+    again = true;
+    return false;
+  }
   const known = new Set([...region.querySelectorAll("[data-key]")].map((row) => row.dataset.key));
   for (const row of next.querySelectorAll("[data-key]")) row.classList.toggle("fresh", !known.has(row.dataset.key));
   for (const box of region.querySelectorAll("input:checked")) {
     const other = [...next.querySelectorAll("input")].find((each) => each.name === box.name && each.value === box.value);
     if (other) other.checked = true;
   }
-  const opened = [...region.querySelectorAll("details")].map((details) => details.open);
-  [...next.querySelectorAll("details")].forEach((details, place) => { details.open = opened[place] ?? details.open; });
+  const opened = new Map([...region.querySelectorAll("details")].map((details, place) => [ownerOf(details, place), details.open]));
+  [...next.querySelectorAll("details")].forEach((details, place) => { details.open ||= opened.get(ownerOf(details, place)) ?? false; });
   const scrolled = region.querySelector(".scroll")?.scrollLeft ?? 0;
   const focused = region.contains(document.activeElement) ? placeOf(region, document.activeElement) : null;
   const made = document.importNode(next, true);
@@ -130,6 +135,11 @@ function renew(region, fresh) {
   if (scroller) scroller.scrollLeft = scrolled;
   if (focused) (at(made, focused) ?? scroller)?.focus({ preventScroll: true });
   return true;
+}
+
+// What tells one that opens from others: the row that it is in, else its place.
+function ownerOf(details, place) {
+  return details.closest("[data-key]")?.dataset.key ?? place;
 }
 
 // Whether the reader has changed a field: its form says in `was.NAME` what was there.

@@ -30,7 +30,8 @@ async function read(log) {
   try {
     const answer = await fetch(`${log.dataset.log}&start=${log.dataset.resume}`);
     if (!answer.ok) return false;
-    const { text, line, resume, end } = await answer.json();
+    const { text, line, resume, end, over } = await answer.json();
+    log.classList.toggle("over", over);
     if (end <= Number(log.dataset.end)) return false;
     const follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
     log.dataset.end = end;
