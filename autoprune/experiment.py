@@ -114,7 +114,8 @@ class Experiment:
                 ask.stop(stored, self._place, store)
 
     def update(self, **limits: JSON) -> None:
-        """Change trialConcurrency, maxTrialNumber or maxExperimentDuration; None takes a limit away."""
+        """Change trialConcurrency, maxTrialNumber or maxExperimentDuration (seconds, or such as "2h"). None takes a
+        limit away."""
         self._change("update", limits)
 
     def kill(self, number: int) -> None:

@@ -16,7 +16,13 @@ Parameters: TypeAlias = Mapping[str, JSON]
 """What a trial gets: nested as the search space is, plain Python values."""
 
 
-class TrialState(StrEnum):
+class Word(StrEnum):
+    """One of a few words, which prints as the word, also inside of a dict or a list."""
+
+    __repr__ = str.__repr__
+
+
+class TrialState(Word):
     """Where a trial stands. The first two may still change; the others are final."""
 
     WAITING = "WAITING"
@@ -32,7 +38,7 @@ class TrialState(StrEnum):
         return self not in (TrialState.WAITING, TrialState.RUNNING)
 
 
-class ExperimentState(StrEnum):
+class ExperimentState(Word):
     """Where an experiment stands.
 
     INTERRUPTED is RUNNING in the store while no manager holds the lock: it, STOPPED and FAILED can be resumed.
@@ -45,7 +51,7 @@ class ExperimentState(StrEnum):
     INTERRUPTED = "INTERRUPTED"
 
 
-class OptimizeMode(StrEnum):
+class OptimizeMode(Word):
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
 

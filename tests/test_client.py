@@ -127,7 +127,7 @@ def test_everything_that_can_be_changed_while_it_runs(begin: Callable[..., Pair]
     here, there = begin(GATED)
     wait_for(lambda: states(here) == ["FAILED", "RUNNING"])
     stream = there.events()
-    there.update(maxTrialNumber=5, trialConcurrency=3)
+    there.update(maxTrialNumber=5, trialConcurrency=3, maxExperimentDuration="2h")
     assert next(stream)["event"] in ("experiment_updated", "trial_started")
     assert there.enqueue({"x": 0.625}) == here.trials()[-1].number
     there.kill(1)
@@ -139,10 +139,11 @@ def test_everything_that_can_be_changed_while_it_runs(begin: Callable[..., Pair]
     every = there.trials()
     assert [str(trial.state) for trial in every] == ["SUCCEEDED", "USER_CANCELED", *["SUCCEEDED"] * 3]
     assert [trial.parameters["x"] for trial in every].count(0.625) == 1
-    assert (every[0].attempts, there.status.limits.trialConcurrency) == (2, 3)
+    limits = there.status.limits
+    assert (every[0].attempts, limits.trialConcurrency, limits.maxExperimentDuration) == (2, 3, 7200)
     known: list[dict[str, Any]] = []
     for event in stream:
-        known.append(event)
+        known += [] if event["id"] is None else [event]
         if event["event"] == "experiment_ended":
             break
     assert [event["id"] for event in known] == sorted(event["id"] for event in known)
@@ -169,7 +170,8 @@ def test_what_is_refused_is_the_same_error(begin: Callable[..., Pair]) -> None:
     assert here.status.state is ExperimentState.STOPPED
     with pytest.raises(ConflictError, match=r"type: autoprune update .* --max-trials 9"):
         there.update(maxTrialNumber=9)
-    here.update(maxTrialNumber=9)
+    here.update(maxTrialNumber=9, maxExperimentDuration="90m")
+    assert here.status.limits.maxExperimentDuration == 5400
     assert there.status.limits.maxTrialNumber == 9
 
 

@@ -46,6 +46,7 @@ _BLOCK = re.compile(
 STAND_INS = {
     "search_space.json": (ROOT / "experiments" / "digits" / "search_space.json").read_text(),
     "task.py": "",
+    "trial.py": "",
     "my_tuner.py": "class MyTuner:\n    def generate_parameters(self, parameter_id): ...\n",
 }
 """Files that pages name as the reader's own."""

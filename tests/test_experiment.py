@@ -81,6 +81,7 @@ def test_run_to_the_end() -> None:
     status = experiment.run(on_event=events.append)
     assert status.state is ExperimentState.DONE
     assert status.trials == {TrialState.SUCCEEDED: 3}
+    assert str(status.trials) == "{'SUCCEEDED': 3}"
     assert status == experiment.status
     kinds = [event["event"] for event in events]
     assert (kinds[0], kinds[-1], kinds.count("final_result")) == ("experiment_started", "experiment_ended", 3)

@@ -6,10 +6,12 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from autoprune.cli import _complete
 
@@ -62,7 +64,19 @@ def experiment_option(function: Function) -> Function:
 
 
 def door_options(function: Function) -> Function:
-    """`--port N`, `--host HOST` and `--token-file FILE`: `port: int`, `host: str` and `token_file: Path | None`."""
+    """`--port N`, `--host HOST` and `--token-file FILE`, as the parameter `door: Door`."""
+
+    @wraps(function)
+    def gathered(
+        *given: Any, port: int, host: str, token_file: Path | None, no_server: bool = False, **others: Any
+    ) -> Any:
+        from autoprune.server.door import Door
+
+        asked = click.get_current_context().get_parameter_source("port") is not ParameterSource.DEFAULT
+        door = None if no_server else Door.kept(host, port, token_file, asked=asked)
+        return function(*given, door=door, **others)
+
+    wrapped = cast(Function, gathered)
     for option in (
         click.option(
             "--token-file",
@@ -81,25 +95,13 @@ def door_options(function: Function) -> Function:
             help="Serve results here, or on the next free port.",
         ),
     ):
-        function = option(function)
-    return function
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def server_options(function: Function) -> Function:
-    """The same, and `--no-server`, as the parameter `no_server: bool`."""
+    """The same, and `--no-server`: the parameter `door: Door | None`."""
     return door_options(click.option("--no-server", is_flag=True, help="Do not serve results.")(function))
-
-
-def top_option(function: Function) -> Function:
-    """`--top N`, as the parameter `top: int`: how many trials the live view lists."""
-    return click.option(
-        "--top",
-        type=click.IntRange(1, 50),
-        default=5,
-        show_default=True,
-        metavar="N",
-        help="List the N best trials in the live view.",
-    )(function)
 
 
 def number_argument(function: Function) -> Function:

@@ -6,11 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from autoprune.cli._common import note
+from autoprune.cli._common import Function, note, server_options, workspace_option
 from autoprune.cli._progress import number, print_json, print_line, shorten
 from autoprune.errors import AutopruneError
 
@@ -25,30 +27,83 @@ if TYPE_CHECKING:
 _MOST_NUMBERS = 10
 
 
+@dataclass(frozen=True)
+class Show:
+    """How a run is shown: as JSON lines, by its end alone, or with the `top` best trials in a live view."""
+
+    as_json: bool
+    quiet: bool
+    top: int
+
+
+def run_options(function: Function) -> Function:
+    """What `run` and `resume` take: the parameters `detach: bool`, `show: Show`, `door: Door | None` and
+    `workspace: Path | None`."""
+
+    @wraps(function)
+    def gathered(*given: Any, as_json: bool, quiet: bool, top: int, **others: Any) -> Any:
+        return function(*given, show=Show(as_json, quiet, top), **others)
+
+    wrapped = cast(Function, gathered)
+    for option in (
+        workspace_option,
+        server_options,
+        click.option(
+            "--top",
+            type=click.IntRange(1, 50),
+            default=5,
+            show_default=True,
+            metavar="N",
+            help="List the N best trials in the live view.",
+        ),
+        click.option("--quiet", is_flag=True, help="Say only how it ended."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON line per event."),
+        click.option("--detach", is_flag=True, help="Return at once; the experiment runs on in the background."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
 def drive_and_show(
     experiment: Experiment,
     place: Workspace,
     store: Store,
+    show: Show,
+    door: Door | None,
     *,
     resumed: bool,
-    as_json: bool,
-    quiet: bool,
-    door: Door | None,
-    top: int,
+    detach: bool,
 ) -> int:
-    """Drive to the end; returns the exit code. `door` is where to serve the results, None for nowhere."""
+    """Drive to the end, or have another process do so; returns the exit code. `door` is where to serve the results,
+    None for nowhere."""
     from autoprune.manager.launch import drive
 
-    with _served(place, door) as url, _listener(experiment, store, top, as_json=as_json, quiet=quiet) as listener:
-        if as_json:
+    if detach:
+        _detach(experiment, place, show, door)
+        return 0
+    with _served(place, door) as url, _listener(experiment, store, show) as listener:
+        if show.as_json:
             print_json({"event": "experiment", "time": experiment.created, "id": experiment.id, "url": url})
-        elif not quiet:
+        elif not show.quiet:
             note(f"experiment {experiment.id} in {place.folder(experiment.id)}")
             note(f"results at {url}" if url else "results are not served")
         outcome = drive(experiment, place, store, listener, resumed)
-    if not as_json:
+    if not show.as_json:
         _say_the_end(experiment, place, store, outcome.message)
     return outcome.code
+
+
+def _detach(experiment: Experiment, place: Workspace, show: Show, door: Door | None) -> None:
+    from autoprune.manager.launch import detach
+
+    pid = detach(experiment, place, door.options if door else ["--no-server"])
+    log = place.manager_log(experiment.id)
+    if show.as_json:
+        print_json({"id": experiment.id, "pid": pid, "log": str(log)})
+        return
+    click.echo(experiment.id)
+    note(f"runs in the background as process {pid}; its log is {log}")
+    note(f"watch it with: autoprune status {experiment.id}   stop it with: autoprune stop {experiment.id}")
 
 
 @contextmanager
@@ -62,6 +117,8 @@ def _served(place: Workspace, door: Door | None) -> Iterator[str | None]:
     with ExitStack() as held:
         try:
             url = held.enter_context(serving(place, door))
+            if said := door.note(url):
+                note(said)
         except AutopruneError as error:
             note(f"warning: {error}")
             url = None
@@ -69,15 +126,15 @@ def _served(place: Workspace, door: Door | None) -> Iterator[str | None]:
 
 
 @contextmanager
-def _listener(experiment: Experiment, store: Store, top: int, *, as_json: bool, quiet: bool) -> Iterator[Listener]:
-    if as_json:
+def _listener(experiment: Experiment, store: Store, show: Show) -> Iterator[Listener]:
+    if show.as_json:
         yield print_json
-    elif quiet:
+    elif show.quiet:
         yield lambda notice: None
     elif sys.stderr.isatty():
         from autoprune.cli._live import live_view
 
-        with live_view(_new_view(experiment, store, top)) as listener:
+        with live_view(_new_view(experiment, store, show.top)) as listener:
             yield listener
     else:
         yield print_line
@@ -144,14 +201,13 @@ def _say_the_end(experiment: Experiment, place: Workspace, store: Store, message
 def _say_the_model(experiment: Experiment, place: Workspace, store: Store, state: ExperimentState) -> None:
     """What was made of the best trial, where the experiment has a task and came to its end."""
     from autoprune.cli._model import show_model
-    from autoprune.manager.finishing import BEST
     from autoprune.records import ExperimentState
     from autoprune.store import models
 
     with store.read() as tx:
         result = models.result(tx, experiment.id)
     if result is not None and state is ExperimentState.DONE:
-        show_model(result, place.folder(experiment.id) / BEST)
+        show_model(result, place.best(experiment.id))
 
 
 def _numbers(trials: Sequence[Trial]) -> str:

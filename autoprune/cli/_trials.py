@@ -11,6 +11,7 @@ from autoprune.records import JSON
 from autoprune.results.export import leaves
 from autoprune.results.models import Attempt, Best, TrialDetail
 from autoprune.results.shapes import came_from
+from autoprune.search_space import unescaped
 
 
 def repeated(best: Best) -> str:
@@ -47,7 +48,7 @@ def show_trial(trial: TrialDetail, folder: Path, repeats: str = "") -> None:
 def _section(heading: str, tree: dict[str, JSON]) -> None:
     if tree:
         print_heading(heading)
-        print_fields([(f"  {path}", _value(value)) for path, value in leaves(tree)])
+        print_fields([(f"  {unescaped(path)}", _value(value)) for path, value in leaves(tree)])
 
 
 def _value(value: JSON) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from autoprune.cli._common import examples, id_argument, note, reading, workspace_option
+from autoprune.cli._files import replacing
 from autoprune.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,21 +64,21 @@ def command(id: str | None, form: str, as_json: bool, output: Path | None, works
 
 
 def _write_database(results: Results, experiment: str, output: Path | None) -> None:
-    """Beside its place first, so that nothing is replaced by half a database."""
-    from autoprune.results.optuna_export import write_optuna
-
     if output is None:
         raise click.UsageError("--format optuna writes a database, not to stdout; give --output FILE")
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import DBAPIError
+
+    from autoprune.results.optuna_export import write_optuna
+
     count = sum(results.experiment(experiment).trials.values())
     if count >= _MANY:
         note(f"writing {count} trials takes Optuna about {count * _OPTUNA_SECONDS:.0f} seconds")
-    try:
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as folder:
-            database = Path(folder) / "study.db"
-            write_optuna(results, experiment, database)
-            database.replace(output)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    with replacing(output) as draft:
+        try:
+            write_optuna(results, experiment, draft)
+        except (DBAPIError, StorageInternalError) as error:
+            raise UsageError(f"cannot write {output}: {getattr(error.__cause__, 'orig', error.__cause__)}") from None
     note(f"wrote {output}; look at it with: optuna-dashboard sqlite:///{output}")
 
 
@@ -93,9 +93,5 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         finally:
             stdout.detach()
         return
-    try:
-        file = output.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
-    with file:
+    with replacing(output) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         yield file

@@ -83,7 +83,7 @@ def _best(
     out: Path | None,
 ) -> tuple[JSON, Path]:
     from autoprune.cli._progress import print_line
-    from autoprune.manager.finishing import BEST, finish, report
+    from autoprune.manager.finishing import finish, report
     from autoprune.manager.journal import Journal
     from autoprune.results.leaders import NoBestError
 
@@ -94,7 +94,7 @@ def _best(
             report(experiment, place, journal)
     if result is None:
         raise NoBestError(f"no trial of {experiment.id} has succeeded, so there is no best one yet")
-    return result, out or place.folder(experiment.id) / BEST
+    return result, out or place.best(experiment.id)
 
 
 def _again(

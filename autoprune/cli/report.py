@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autoprune.cli._common import examples, id_argument, note, reading, workspace_option
-from autoprune.errors import UsageError
+from autoprune.cli._files import replacing
 
 
 @click.command(epilog=examples("autoprune report", "autoprune report digits --out report.html"))
@@ -32,8 +32,6 @@ def command(id: str | None, out: Path | None, workspace: Path | None) -> None:
         experiment = results.resolve(id)
         text = report(results, experiment)
     file = out or Path(f"{experiment}.html")
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+    with replacing(file) as draft:
+        draft.write_text(text, encoding="utf-8")
     note(f"wrote {file}")

@@ -51,7 +51,7 @@ def _show(experiment: ExperimentDetail, folder: Path, course: list[float]) -> No
             ("limits", _limits(experiment.limits)),
             ("created", experiment.created),
             ("ended", experiment.ended or ""),
-            ("has run", clock(experiment.duration)),
+            ("ran for", clock(experiment.duration)),
             ("folder", str(folder)),
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,10 @@ from autoprune.errors import NotFoundError
 
 if TYPE_CHECKING:
     from autoprune.results import Results
+    from autoprune.results.logs import Log, Piece, Stream
 
 _POLL_SECONDS = 0.1
-_CHUNK = 1 << 20
+_LONG = 100_000_000
 
 
 @click.command(epilog=examples("autoprune trial log 3", "autoprune trial log 3 --stderr --follow"))
@@ -49,15 +50,16 @@ def command(
         if chosen is None:
             note(f"trial {number} has not started")
             return
-        stream = "stderr" if stderr else "stdout"
-        path = results.workspace.attempt(experiment, number, chosen) / stream
+        stream: Stream = "stderr" if stderr else "stdout"
+        log = results.log(experiment, number, stream, chosen)
         if as_json:
-            text = path.read_text(errors="replace") if path.exists() else ""
+            text = b"".join(piece.data for piece in _pieces(log)).decode(errors="replace")
             print_json({"number": number, "attempt": chosen, "stream": stream, "text": text})
         elif follow:
-            _follow(path, lambda: _runs(results, experiment, number, chosen))
+            _follow(log, lambda: _runs(results, experiment, number, chosen))
         else:
-            _copy(path, 0)
+            _warn(log)
+            _copy(log)
 
 
 def _attempt(results: Results, experiment: str, number: int, attempt: int | None, *, wait: bool) -> int | None:
@@ -80,25 +82,35 @@ def _runs(results: Results, experiment: str, number: int, attempt: int) -> bool:
     return runs[attempt].ended is None and results.workspace.locked(experiment)
 
 
-def _follow(path: Path, runs: Callable[[], bool]) -> None:
+def _follow(log: Log, runs: Callable[[], bool]) -> None:
     offset = 0
     while True:
         last = not runs()
-        offset = _copy(path, offset)
+        offset = _copy(log, offset)
         if last:
             return
         time.sleep(_POLL_SECONDS)
 
 
-def _copy(path: Path, offset: int) -> int:
-    """Print the file's bytes from an offset as they are; returns the offset of its end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            while chunk := file.read(_CHUNK):
-                sys.stdout.buffer.write(chunk)
-                offset += len(chunk)
-    except FileNotFoundError:
-        return offset
+def _warn(log: Log) -> None:
+    """Say how much is to come where that is more than anyone reads."""
+    from rich.filesize import decimal
+
+    if log.size > _LONG:
+        note(f"trial {log.number} wrote {decimal(log.size)} to its {log.stream}")
+
+
+def _copy(log: Log, offset: int = 0) -> int:
+    """Print its bytes from an offset as they are; returns the offset of its end."""
+    for piece in _pieces(log, offset):
+        sys.stdout.buffer.write(piece.data)
+        offset = piece.end
     sys.stdout.buffer.flush()
     return offset
+
+
+def _pieces(log: Log, start: int = 0) -> Iterator[Piece]:
+    """All that is there from `start` on."""
+    while (piece := log.read(start)).data:
+        yield piece
+        start = piece.end

@@ -14,6 +14,7 @@ from autoprune.cli._common import door_options, examples, json_option, note, pri
 from autoprune.errors import UsageError
 
 if TYPE_CHECKING:
+    from autoprune.server.door import Door
     from autoprune.server.serve import Address
     from autoprune.store import Workspace
 
@@ -23,19 +24,16 @@ if TYPE_CHECKING:
 @door_options
 @json_option
 @workspace_option
-def command(
-    what: str | None, port: int, host: str, token_file: Path | None, as_json: bool, workspace: Path | None
-) -> None:
+def command(what: str | None, door: Door, as_json: bool, workspace: Path | None) -> None:
     """Serve the results of a workspace over HTTP until Ctrl-C.
 
     DIR is a workspace, or a folder with autoprune-experiments/ in it. With an ID (a unique prefix is enough) the link
     leads to that experiment. The link logs a browser in. Programs give the token as Authorization: Bearer TOKEN.
     """
-    from autoprune.server.door import Door
+    from autoprune.server.door import bind
     from autoprune.server.serve import serve
     from autoprune.server.tokens import choose_token
 
-    door = Door(host, port, token_file)
     place, experiment = _find(what, workspace)
 
     def announce(address: Address) -> None:
@@ -44,10 +42,12 @@ def command(
             print_json(link.to_json())
         else:
             click.echo(link.url)
+        if said := door.note(address.url):
+            note(said)
         note(f"serving {place.root}; Ctrl-C ends it")
 
-    with suppress(KeyboardInterrupt):
-        serve(place, choose_token(door.token_file), announce, host=door.host, port=door.port)
+    with suppress(KeyboardInterrupt), bind(door.host, door.port) as listener:
+        serve(place, choose_token(door.token_file), announce, listener, host=door.host)
 
 
 def _find(what: str | None, workspace: Path | None) -> tuple[Workspace, str | None]:

@@ -113,7 +113,8 @@ class RemoteExperiment:
         return status
 
     def update(self, **limits: JSON) -> None:
-        """Change trialConcurrency, maxTrialNumber or maxExperimentDuration (seconds); None takes a limit away."""
+        """Change trialConcurrency, maxTrialNumber or maxExperimentDuration (seconds, or such as "2h"). None takes a
+        limit away."""
         self._command("PATCH", "limits", limits)
 
     def kill(self, number: int) -> None:

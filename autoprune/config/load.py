@@ -19,6 +19,7 @@ from autoprune.config.values import BASE, nearest_file, parse_flag
 from autoprune.document import Node, Scalar, Table, describe, from_plain, plain, read
 from autoprune.errors import ConfigError, Mark, Problem
 from autoprune.records import JSON
+from autoprune.runners import missing_script
 from autoprune.search_space import Space, parse_space
 
 PLAIN = "configuration"
@@ -89,6 +90,8 @@ def _load(root: Node, form: Sequence[Problem], overrides: Sequence[str], folder:
     check_assessor(draft)
     check_starting_points(draft, space)
     config = _validate(draft, base)
+    if config is not None:
+        _check_script(draft, config)
     if config is None or draft.problems:
         raise ConfigError(draft.problems)
     return Loaded(config, notes, source)
@@ -107,6 +110,13 @@ def _check_task(draft: Draft) -> None:
         if path in draft.found:
             draft.complain(path, f"no {path} beside {TASK}", "a task brings its own; keep one of the two")
             del draft.found[path]
+
+
+def _check_script(draft: Draft, config: ExperimentConfig) -> None:
+    """A command that is Python and a script: the script has to be there."""
+    missing = config.trial_command and missing_script(config.trial_command, config.trial_code_directory)
+    if missing:
+        draft.complain(COMMAND, "a script that exists", nearest_file(missing))
 
 
 def _refuse(draft: Draft) -> None:
@@ -155,7 +165,7 @@ def _open_space(draft: Draft, folder: Path) -> Node | None:
         return None
     path = folder / Path(found.node.value).expanduser()
     if not path.is_file():
-        draft.complain(IN_FILE, "a file that exists", nearest_file(path))
+        draft.complain(IN_FILE, "a file that exists", nearest_file(path.absolute()))
         return None
     try:
         node, problems = read(path)

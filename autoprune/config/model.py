@@ -16,7 +16,19 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 
 from autoprune.config.problems import problems_of, walk
 from autoprune.config.search import Bounds, BudgetConfig, SearchConfig
-from autoprune.config.values import MOST, Duration, Flag, Folder, GpuIndices, Place, Section, TaskClass, Text, refuse
+from autoprune.config.values import (
+    MOST,
+    MOST_AT_ONCE,
+    Duration,
+    Flag,
+    Folder,
+    GpuIndices,
+    Place,
+    Section,
+    TaskClass,
+    Text,
+    refuse,
+)
 from autoprune.document import from_plain
 from autoprune.errors import ConfigError, did_you_mean
 from autoprune.records import JSON, OptimizeMode
@@ -153,7 +165,7 @@ class ExperimentConfig(Section):
     trial_code_directory: Annotated[Folder, V1("trial.codeDir")] = Field(
         default=Path(), description="Folder of the trial's code, which must exist."
     )
-    trial_concurrency: int = Field(default=1, ge=1, le=MOST, description="How many trials run at a time.")
+    trial_concurrency: int = Field(default=1, ge=1, le=MOST_AT_ONCE, description="How many trials run at a time.")
     trial_gpu_number: Annotated[int, V1("trial.gpuNum")] = Field(default=0, ge=0, description="GPUs each trial gets.")
     max_trial_number: Annotated[int | None, V1("maxTrialNum")] = Field(
         default=None, ge=1, le=MOST, description="Stop after this many trials."

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from autoprune.config.translate import Draft
-from autoprune.document import Items, Node, Table, plain
+from autoprune.document import Items, Node, Scalar, Table, plain
 from autoprune.errors import ConfigError, Mark, Problem
 from autoprune.records import Parameters
 from autoprune.search_space import Space, flatten
-from autoprune.search_space.space import member_path
 
 FIELD = "startingPoints"
 
@@ -40,8 +39,12 @@ def misfits(space: Space, parameters: Parameters, place: int) -> list[Problem]:
 
 def _mark(node: Node, path: str) -> Mark:
     """Where a path of the space leads in parameters. Names of branches are steps of the path, but not of them."""
-    for step in path.split("/"):
-        entries = {member_path("", entry.key): entry for entry in node} if isinstance(node, Table) else {}
-        if step in entries:
-            node = entries[step].node
-    return node.mark
+    if not isinstance(node, Table):
+        return node.mark
+    branch = node.get("_name")
+    inside = path.removeprefix(f"{branch.value}/") if isinstance(branch, Scalar) else path
+    steps = [entry for entry in node if f"{inside}/".startswith(f"{entry.key}/")]
+    if not steps:
+        return node.mark
+    step = max(steps, key=lambda entry: len(entry.key))
+    return _mark(step.node, inside[len(step.key) + 1 :])

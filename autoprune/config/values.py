@@ -23,6 +23,8 @@ _DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([smhd]?)")
 _LONGEST = 300 * 365 * 86400.0
 MOST = 2**31 - 1
 """How many there can be of anything that is counted: what a store keeps as a whole number."""
+MOST_AT_ONCE = 1000
+"""How many trials can run at a time."""
 _FLAGS: Mapping[str, bool] = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 BASE = "base"
 """The key of the validation context that holds the folder relative paths start from."""
@@ -51,12 +53,12 @@ def parse_duration(value: JSON) -> float:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
         seconds = float(match[1]) * UNITS[match[2] or "s"]
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = value
     else:
         raise refuse("a duration such as 100h, 30m, 45s, 2d, 0.5h, or seconds")
     if not (0 < seconds <= _LONGEST):
         raise refuse("a duration above 0" if seconds <= 0 else "a duration of 300 years at most")
-    return seconds
+    return float(seconds)
 
 
 def format_duration(seconds: float) -> str:

@@ -17,9 +17,8 @@ from autoprune.records import JSON, OptimizeMode, Trial, TrialState
 from autoprune.runners.local import threads_of_a_trial
 from autoprune.store import Experiment, Workspace
 
-BEST = "best"
 REFITS = "refit"
-"""Folders of an experiment: the model of the best trial, and those of trials made again, by number."""
+"""The folder of an experiment with the models of trials made again, by number."""
 
 _TASK = "finish"
 _REPORT_SECONDS = 120
@@ -37,14 +36,15 @@ def finish(
     """Make the model of the best trial, beside the dense one and the starting points; None without a task or a best.
 
     It trains on for `epochs`, by default as the configuration says. It is saved with its card in `out`, by default the
-    experiment's folder `best`, of which the result is kept.
+    experiment's folder for it, of which the result is kept.
     """
     trials = journal.trials()
     found = contest(trials, highest=config.optimize_mode is OptimizeMode.MAXIMIZE)
     if config.task is None or found is None:
         return None
+    journal.progress("makes the model of the best trial")
     winner, rival = found["winner"]["number"], found["rival"]
-    place = out or workspace.folder(experiment.id) / BEST
+    place = out or workspace.best(experiment.id)
     outputs = {trial.number: str(workspace.output(experiment.id, trial.number)) for trial in trials}
     order = {
         "settings": settings_of(experiment, config, workspace),
@@ -75,10 +75,10 @@ def report(experiment: Experiment, workspace: Workspace, journal: Journal) -> No
     It is drawn by a process of its own, since that takes more memory than a manager should have. Where it fails, a
     warning says so.
     """
-    folder = workspace.folder(experiment.id)
-    if not (folder / BEST).is_dir():
+    best = workspace.best(experiment.id)
+    if not best.is_dir():
         return
-    draft = folder / f".{REPORT}"
+    draft = workspace.folder(experiment.id) / f".{REPORT}"
     given = ["report", experiment.id, "--out", str(draft), "--workspace", str(workspace.root)]
     try:
         subprocess.run(
@@ -90,7 +90,7 @@ def report(experiment: Experiment, workspace: Workspace, journal: Journal) -> No
             check=True,
             timeout=_REPORT_SECONDS,
         )
-        draft.replace(folder / BEST / REPORT)
+        draft.replace(best / REPORT)
     except (OSError, subprocess.SubprocessError) as error:
         said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else ""
         why = said.splitlines()[-1] if said else str(error)

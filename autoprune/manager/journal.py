@@ -1,7 +1,6 @@
 """The only writer of an experiment's results: each thing that happens is one transaction, then one notice.
 
-A notice is a dict, `{"event": ..., "time": ..., ...}`: a line of `run --json`, a row of the store's events, and what
-the live view is drawn from.
+A notice is a dict, `{"event": ..., "time": ..., ...}`: a line of `run --json`, and what the live view is drawn from.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ log = logging.getLogger(__name__)
 Notice = dict[str, Any]
 Listener = Callable[[Notice], None]
 
+_LONGEST_PHASE = 300
+
 
 class Journal:
     """Writes down what happens to one experiment, by the runner's clock, and tells a listener."""
@@ -40,9 +41,17 @@ class Journal:
             notice = self._event(tx, "experiment_resumed" if resumed else "experiment_started", {})
         self._tell(notice)
 
-    def experiment_ended(self, state: ExperimentState, message: str) -> None:
+    def experiment_ending(self, state: ExperimentState, message: str) -> str:
+        """Write down how it ended, for what is made of that before it is told; returns when."""
+        time = timestamp(self._now())
         with self._store.write(durable=True) as tx:
-            experiments.set_state(tx, self._experiment, state, timestamp(self._now()), message)
+            experiments.set_state(tx, self._experiment, state, time, message)
+        return time
+
+    def experiment_ended(self, state: ExperimentState, message: str, time: str | None = None) -> None:
+        """It ended now, unless it was earlier."""
+        with self._store.write(durable=True) as tx:
+            experiments.set_state(tx, self._experiment, state, time or timestamp(self._now()), message)
             notice = self._event(tx, "experiment_ended", {"state": state, "message": message})
         self._tell(notice)
 
@@ -77,10 +86,7 @@ class Journal:
         with self._store.write(durable=any(report.final for report in reports)) as tx:
             metrics.add(tx, self._experiment, number, reports)
         for report in reports:
-            kind = "final_result" if report.final else "intermediate_result"
-            self._tell(
-                {"event": kind, "time": report.time, "trial": number, "seq": report.seq, "metrics": dict(report.values)}
-            )
+            self._tell(events.report_notice(number, report))
 
     def attempt_ended(
         self, number: int, attempt: int, exit: Exit | None, ending: Ending, time: str | None = None
@@ -122,11 +128,15 @@ class Journal:
         return trial
 
     def progress(self, message: str) -> None:
-        """A line from a process that prepares or finishes: shown, not kept."""
+        """A line from a process that prepares or finishes; the last one is what the experiment does now."""
+        if phase := message.rpartition("\r")[2].strip():
+            with self._store.write() as tx:
+                experiments.set_phase(tx, self._experiment, phase[:_LONGEST_PHASE])
         self._tell({"event": "progress", "time": timestamp(self._now()), "message": message})
 
     def study_started(self) -> None:
         with self._store.write() as tx:
+            experiments.set_phase(tx, self._experiment, "studies the model")
             notice = self._event(tx, "study_started", {})
         self._tell(notice)
 
@@ -139,6 +149,8 @@ class Journal:
 
     def study_ended(self, lines: Sequence[str]) -> None:
         """What was learned of the model, for a reader: shown, not kept."""
+        with self._store.write() as tx:
+            experiments.set_phase(tx, self._experiment, "")
         self._tell({"event": "study_ended", "time": timestamp(self._now()), "lines": list(lines)})
 
     def warning(self, message: str, **data: JSON) -> None:
@@ -177,7 +189,7 @@ class Journal:
             self.answered(command, f"it failed, and changed nothing: {error!r}")
             return None
         for event in change.events:
-            self._tell({"event": event.kind, "time": event.time, **event.data})
+            self._tell(event.notice)
         return change
 
     def _tell(self, notice: Notice) -> None:
@@ -191,8 +203,7 @@ class Journal:
             self._listener = None
 
     def _event(self, tx: Connection, kind: str, data: dict[str, JSON]) -> Notice:
-        event = events.add(tx, self._experiment, timestamp(self._now()), kind, data)
-        return {"event": kind, "time": event.time, **data}
+        return events.add(tx, self._experiment, timestamp(self._now()), kind, data).notice
 
 
 def _whence(trial: Trial) -> dict[str, JSON]:

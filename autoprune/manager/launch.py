@@ -84,6 +84,7 @@ def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: 
     """Run an experiment from where it stands, as its only manager."""
     store = store.patient(_PATIENCE)
     with contextlib.ExitStack() as held:
+        held.enter_context(_told_how_to_go_on(experiment.id))
         held.enter_context(workspace.lock(experiment.id))
         locked = timestamp(time.time())
         with store.read() as tx:
@@ -100,9 +101,10 @@ def drive(experiment: Experiment, workspace: Workspace, store: Store, listener: 
             with contextlib.suppress(StoreError):
                 journal.experiment_ended(ExperimentState.FAILED, str(error))
             raise
-        journal.experiment_ended(outcome.state, outcome.message)
         if outcome.state is ExperimentState.DONE and config.task is not None:
-            report(experiment, workspace, journal)
+            _report_and_end(experiment, workspace, journal, outcome)
+        else:
+            journal.experiment_ended(outcome.state, outcome.message)
         return outcome
 
 
@@ -139,6 +141,15 @@ def _stages(held: _Drive, config: ExperimentConfig) -> Outcome:
         return _interrupted(experiment, signal.SIGTERM)
 
 
+def _report_and_end(experiment: Experiment, workspace: Workspace, journal: Journal, outcome: Outcome) -> None:
+    """The report says how the experiment ended; that it ended is told last."""
+    ended = journal.experiment_ending(outcome.state, outcome.message)
+    try:
+        report(experiment, workspace, journal)
+    finally:
+        journal.experiment_ended(outcome.state, outcome.message, ended)
+
+
 def _search(held: _Drive, config: ExperimentConfig, starts: Sequence[StartingPoint]) -> Outcome:
     """All trials, from where they stand to a limit or the end of the space."""
     experiment, workspace, store, journal = held.experiment, held.workspace, held.store, held.journal
@@ -168,6 +179,15 @@ def _search(held: _Drive, config: ExperimentConfig, starts: Sequence[StartingPoi
                 journal.active(manager.active_seconds())
 
 
+@contextlib.contextmanager
+def _told_how_to_go_on(id: str) -> Iterator[None]:
+    """A database that fails, of a full disk for example, loses nothing that it has said to have kept."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{error}; once that is mended, go on with: autoprune resume {id}") from error
+
+
 def _interrupted(experiment: Experiment, number: signal.Signals) -> Outcome:
     message = f"interrupted; go on with: autoprune resume {experiment.id}"
     return Outcome(ExperimentState.STOPPED, 128 + number, message)
@@ -176,9 +196,10 @@ def _interrupted(experiment: Experiment, number: signal.Signals) -> Outcome:
 def detach(
     experiment: Experiment, workspace: Workspace, serve: Sequence[str] = ("--no-server",), patience: float = 60.0
 ) -> int:
-    """Have another process drive the experiment; returns its id once it holds the lock. `serve` are the options of
-    `autoprune resume` that say where to serve its results."""
-    workspace.folder(experiment.id).mkdir(parents=True, exist_ok=True)
+    """Have another process drive the experiment, which none does yet; returns its id once it holds the lock. `serve`
+    are the options of `autoprune resume` that say where to serve its results."""
+    with workspace.lock(experiment.id):
+        pass
     command = [sys.executable, "-m", "autoprune", "resume", experiment.id, "--workspace", str(workspace.root), *serve]
     with open(workspace.manager_log(experiment.id), "ab", opener=_private) as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

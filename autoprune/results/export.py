@@ -45,11 +45,14 @@ def write_csv(results: Results, id: str | None, file: TextIO) -> None:
     """
     with results.store.read() as tx:
         experiment = experiments.resolve(tx, id)
-        told = {name for trial in _all(tx, experiment) for name in whence(trial)}
-        columns: dict[str, None] = dict.fromkeys(name for name in _ABOUT if name in told)
-        for prefix in ("param", "metric"):
-            for trial in _all(tx, experiment):
-                columns |= dict.fromkeys(path for path, _ in _leaves(prefix, trial))
+        about: set[str] = set()
+        params: dict[str, None] = {}
+        told: dict[str, None] = {}
+        for trial in _all(tx, experiment):
+            about |= whence(trial).keys()
+            params |= dict.fromkeys(path for path, _ in _leaves("param", trial))
+            told |= dict.fromkeys(path for path, _ in _leaves("metric", trial))
+        columns = [*(name for name in _ABOUT if name in about), *params, *told]
         writer = csv.writer(_Lines(file), lineterminator="\r\n")
         writer.writerow([*("number", "state", "value", "duration"), *(_cell(column) for column in columns)])
         for trial in _all(tx, experiment):

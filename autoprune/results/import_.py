@@ -134,8 +134,8 @@ def _nni_metrics(value: JSON) -> dict[str, JSON]:
     """A number, a dict with `default`, or either of them as JSON in a string."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
+            value = json.loads(value, parse_int=_int)
+        except (json.JSONDecodeError, RecursionError):
             return {}
     return value if isinstance(value, dict) else {DEFAULT: value}
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from autoprune.records import JSON, Trial, TrialState
 from autoprune.results.models import Importance
 from autoprune.search_space.leaves import is_number
+from autoprune.search_space.space import member_path
 from autoprune.store.trials import Outline
 
 if TYPE_CHECKING:
@@ -72,15 +73,15 @@ def _table(trials: Sequence[Trial]) -> tuple[list[str], Codes, Ranks]:
 
 
 def paths(parameters: Mapping[str, JSON], above: str = "") -> Iterator[tuple[str, JSON]]:
-    """Every parameter with its path; a choice's path leads to the name of its branch, and through that further."""
+    """Every parameter with its path in the search space; a choice's path leads to its branch's name, and on from it."""
     for name, value in parameters.items():
-        path = f"{above}{name}"
+        path = member_path(above, name)
         if not isinstance(value, Mapping):
             yield path, value
         elif "_name" in value:
             yield path, value["_name"]
             inner = {key: item for key, item in value.items() if key != "_name"}
-            yield from paths(inner, f"{path}/{value['_name']}/")
+            yield from paths(inner, f"{member_path(f'{path}/', str(value['_name']))}/")
         else:
             yield from paths(value, f"{path}/")
 

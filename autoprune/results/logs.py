@@ -42,9 +42,7 @@ class Piece:
 
     def whole(self) -> Piece:
         """Without the first bytes of a character whose others are to come; of nothing but these, as it is."""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        decoder.decode(self.data[-4:])
-        halved = len(decoder.getstate()[0])
+        halved = _halved(self.data)
         if not 0 < halved < len(self.data):
             return self
         return Piece(self.start, self.end - halved, self.size, self.data[:-halved])
@@ -59,6 +57,10 @@ class Log:
     number: int
     attempt: int
     stream: Stream
+    began: bool = False
+    """Whether its process was started, before which the file is made: where there is none, it was removed."""
+    over: bool = False
+    """Whether the attempt has ended, so that no more will come."""
 
     @property
     def size(self) -> int:
@@ -73,6 +75,19 @@ class Log:
             wanted = min(size if end is None else max(min(end, size), start), start + MOST)
             data = b"" if file is None else os.pread(file, wanted - start, start)
         return Piece(start, start + len(data), size, data)
+
+    def whole(self, piece: Piece) -> Piece:
+        """A piece of it without half a character at its end, unless that is all that ever comes of it."""
+        return piece if self.over and piece.end == piece.size else piece.whole()
+
+    def boundary(self, start: int) -> int:
+        """Where the character begins that `start` is in the middle of; else the same place."""
+        before = self.read(max(0, start - 3), start).data
+        halved = _halved(before)
+        if not halved:
+            return start
+        whole = before[-halved:] + self.read(start, start + 4 - halved).data
+        return start if whole.decode(errors="replace").startswith("\ufffd") else start - halved
 
     def last(self, count: int) -> Piece:
         """The last so many bytes, no more than MOST."""
@@ -92,11 +107,13 @@ class Log:
 
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
-        """The file's descriptor; None where the attempt has not made the file yet."""
+        """The file's descriptor; None where the file has not been made yet."""
         way = [self.folder.name, "trials", str(self.number), "attempts", str(self.attempt)]
         try:
             file = _open(self.folder.parent, way, self.stream)
         except FileNotFoundError:
+            if self.began:
+                raise NotFoundError(f"{self._name} is gone: its file was removed") from None
             yield None
             return
         except OSError:
@@ -110,9 +127,19 @@ class Log:
 
     def _refused(self) -> NotFoundError:
         return NotFoundError(
-            f"the {self.stream} of attempt {self.attempt} of trial {self.number} of {self.folder.name} is not a plain "
-            "file in the trial's folder, or cannot be read, so it is not shown"
+            f"{self._name} is not a plain file in the trial's folder, or cannot be read, so it is not shown"
         )
+
+    @property
+    def _name(self) -> str:
+        return f"the {self.stream} of attempt {self.attempt} of trial {self.number} of {self.folder.name}"
+
+
+def _halved(data: bytes) -> int:
+    """How many bytes at the end are the first of a character that is not whole."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(data[-4:])
+    return len(decoder.getstate()[0])
 
 
 def _open(root: Path, way: Sequence[str], name: str) -> int:

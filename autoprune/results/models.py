@@ -114,7 +114,7 @@ class LayerResult(Model):
     """What became of one layer in a trial."""
 
     layer: str = Field(examples=["conv1"])
-    requested: Number = Field(description="The sparsity that the parameters ask for; null where none.", examples=[0.8])
+    requested: Number = Field(description="The sparsity that was asked for, as the trial reports it.", examples=[0.8])
     achieved: Number = Field(description="The sparsity that came of it.", examples=[0.796])
     kept: Number = Field(description="How many weights, or filters, are left.", examples=[51])
     of: Number = Field(description="How many there were.", examples=[250])
@@ -159,10 +159,20 @@ class Experiment(Model):
     state: ExperimentState = Field(description="INTERRUPTED: it did not end, and nothing runs it now.")
     created: str = Field(examples=[_TIME])
     ended: str | None = Field(examples=[_TIME])
-    duration: float = Field(description="Seconds it has run, pauses left out.", examples=[61.2])
-    message: str = Field(description="Why it ended as it did; often empty.")
+    duration: float = Field(
+        description="Seconds for which its trials ran, from the first to the last; pauses, and what comes before and "
+        "after the trials of a task, are left out. This is what maxExperimentDuration limits.",
+        examples=[61.2],
+    )
+    message: str = Field(
+        description="While it runs, what it does before or after its trials, such as `scan 3/17: ...`; then why it "
+        "ended as it did. Often empty."
+    )
     trials: dict[TrialState, int] = Field(description="How many are in each state.", examples=[{"SUCCEEDED": 30}])
     imported: int = Field(description="How many of them ran elsewhere: they count towards no limit.", examples=[0])
+    repeated: int = Field(
+        description="How many of those that have ended ran others again: they count towards no limit.", examples=[0]
+    )
     optimize_mode: str = Field(description="`maximize` or `minimize`.", examples=["maximize"])
     best: Best | None = Field(
         description="The succeeded, feasible trial of the best value, or of the best mean where leaders were repeated; "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from autoprune.errors import UsageError, did_you_mean
 from autoprune.results import cursor as cursors
+from autoprune.search_space import unescaped
 from autoprune.store import listing
 
 METRIC = "metric:"
@@ -15,6 +17,7 @@ COLUMNS: tuple[listing.Column, ...] = get_args(listing.Column)
 _PATH = r'[^"\x00-\x1f]{1,200}'
 PATTERN = f"^-?({'|'.join(COLUMNS)}|{METRIC}{_PATH})$"
 """What a sort looks like, for who describes it."""
+_LONGEST_NAME = 64
 _TYPES: Mapping[str, Sequence[type]] = {
     "number": [int],
     "value": [float, type(None)],
@@ -39,7 +42,7 @@ def order_of(sort: str) -> listing.Order:
 
 
 def cursor_of(position: listing.Position, sort: str) -> str:
-    return cursors.encode(f"trials {sort}", position.value, position.number)
+    return cursors.encode(_list_of(sort), position.value, position.number)
 
 
 def position_of(cursor: str | None, sort: str, order: listing.Order) -> listing.Position | None:
@@ -47,11 +50,17 @@ def position_of(cursor: str | None, sort: str, order: listing.Order) -> listing.
     if not cursor:
         return None
     kind = "value" if isinstance(order.by, listing.Metric) else order.by
-    value, number = cursors.decode(cursor, f"trials {sort}", _TYPES[kind], [int])
+    value, number = cursors.decode(cursor, _list_of(sort), _TYPES[kind], [int])
     return listing.Position(value, number)
+
+
+def _list_of(sort: str) -> str:
+    """What a cursor calls the list of this order: a long name, such as a metric's may be, is in it as its hash."""
+    long = len(sort) > _LONGEST_NAME
+    return f"trials {hashlib.sha256(sort.encode(errors='replace')).hexdigest() if long else sort}"
 
 
 def _metric(path: str) -> listing.Metric:
     if not re.fullmatch(_PATH, path):
         raise UsageError(f'given the metric {path[:40]!r}; expected the path of a number that trials report, without "')
-    return listing.Metric(tuple(part.replace("~1", "/").replace("~0", "~") for part in path.split("/")))
+    return listing.Metric(tuple(map(unescaped, path.split("/"))))

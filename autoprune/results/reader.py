@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -151,13 +151,12 @@ class Results:
             experiment = experiments.resolve(tx, id)
             trial = trials.get(tx, experiment, number)
             attempts = trials.attempts(tx, experiment, number)
-            facts = models.facts(tx, experiment)
         return TrialDetail(
             **common(trial),
             created=trial.created,
             runs=[attempt_model(attempt) for attempt in attempts],
             cost=cost_of(trial.metrics),
-            layers=layers_of(trial.parameters, trial.metrics, facts),
+            layers=layers_of(trial.metrics),
         )
 
     def retried(self, id: str | None = None) -> dict[int, list[Attempt]]:
@@ -166,18 +165,28 @@ class Results:
             found = trials.retried(tx, experiments.resolve(tx, id))
         return {number: [attempt_model(attempt) for attempt in attempts] for number, attempts in found.items()}
 
+    def since(self, id: str | None, running: Iterable[Trial]) -> dict[int, str]:
+        """From when on these trials would have run until now had they not waited between their attempts: what has
+        passed since then is what `duration` will tell in the end."""
+        numbers = [trial.number for trial in running]
+        with self.store.read() as tx:
+            return trials.since(tx, experiments.resolve(tx, id), numbers)
+
     def log(self, id: str | None, number: int, stream: Stream, attempt: int | None = None) -> Log:
         """What a trial wrote, in its last attempt unless another is given; to be read in pieces."""
         with self.store.read() as tx:
             experiment = experiments.resolve(tx, id)
-            trial = trials.get(tx, experiment, number)
-        if not trial.attempts:
+            trials.get(tx, experiment, number)
+            attempts = trials.attempts(tx, experiment, number)
+        if not attempts:
             raise NotFoundError(f"trial {number} of {experiment} has not started here, so it has written nothing")
-        chosen = trial.attempts - 1 if attempt is None else attempt
-        if not 0 <= chosen < trial.attempts:
-            have = f"it has 0 to {trial.attempts - 1}"
-            raise NotFoundError(f"trial {number} of {experiment} has no attempt {chosen}; {have}")
-        return Log(self.workspace.folder(experiment), number, chosen, stream)
+        last = len(attempts) - 1
+        chosen = last if attempt is None else attempt
+        if not 0 <= chosen <= last:
+            raise NotFoundError(f"trial {number} of {experiment} has no attempt {chosen}; it has 0 to {last}")
+        run = attempts[chosen]
+        folder = self.workspace.folder(experiment)
+        return Log(folder, number, chosen, stream, began=run.pid is not None, over=run.ended is not None)
 
     def curves(self, id: str | None = None, numbers: Collection[int] | None = None) -> dict[int, list[Report]]:
         """What the last attempt of each of these trials reported, in order; by default of the newest that started.
@@ -300,7 +309,7 @@ class Results:
             again = _experiment(tx, experiments.get(tx, experiment.id))
         if again.state is not ExperimentState.RUNNING:
             return again
-        return again.model_copy(update={"state": ExperimentState.INTERRUPTED})
+        return again.model_copy(update={"state": ExperimentState.INTERRUPTED, "message": ""})
 
 
 def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
@@ -314,6 +323,7 @@ def _experiment(tx: Connection, stored: StoredExperiment) -> Experiment:
         message=stored.message,
         trials=trials.counts(tx, stored.id),
         imported=trials.imports(tx, stored.id),
+        repeated=trials.repeated(tx, stored.id),
         optimize_mode=optimize_mode(stored),
         best=next(iter(leaders(tx, stored, 1)), None),
         limits=Limits(**{name: stored.config.get(name) for name in Limits.model_fields}),

@@ -1,4 +1,4 @@
-"""Which commands a fresh interpreter would run as a plain script, so that a warm one can run them instead."""
+"""Commands that are nothing but an interpreter and its script: a warm one can run it, and whether it is there shows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 _SHELL = frozenset("|&;<>()$`\\*?[]{}~!#\n")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_PYTHON = re.compile(r"python[0-9.]*")
 _READ_AT_START = ("PYTHON", "LD_")
 
 
@@ -39,6 +40,22 @@ class Script:
 def as_script(command: str, folder: Path, environment: Mapping[str, str]) -> Script | None:
     """The script that a command runs with this interpreter in `folder`; None for everything else: what a shell must
     read, other interpreters, their other options, and a script that is not there."""
+    script = _plain(command, folder)
+    if script is None or not script.path.is_file():
+        return None
+    return script if _is_this_interpreter(script.words[0], folder, {**environment, **script.assignments}) else None
+
+
+def missing_script(command: str, folder: Path) -> Path | None:
+    """The script that a command gives to some Python in `folder`, where it is not there; None where nobody can tell."""
+    script = _plain(command, folder)
+    if script is None or script.path.exists() or not _PYTHON.fullmatch(Path(script.words[0]).name):
+        return None
+    return script.path
+
+
+def _plain(command: str, folder: Path) -> Script | None:
+    """A command of this form, whatever its first word is and whether or not the script is there."""
     if _SHELL.intersection(command):
         return None
     try:
@@ -53,8 +70,7 @@ def as_script(command: str, folder: Path, environment: Mapping[str, str]) -> Scr
     if not rest or not rest[0].endswith(".py") or rest[0].startswith("-"):
         return None
     file = rest[0] if rest[0].startswith("/") else f"{folder.resolve()}/{rest[0]}"
-    there = Path(file).is_file() and _is_this_interpreter(words[0], folder, {**environment, **assignments})
-    return Script(assignments, words, file, unbuffered) if there else None
+    return Script(assignments, words, file, unbuffered)
 
 
 def starts_alike(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

@@ -2,7 +2,7 @@
 
 from autoprune.search_space.leaves import Leaf, Normal, RandInt, Uniform
 from autoprune.search_space.parse import parse_space, space_from_plain
-from autoprune.search_space.space import Branch, Choice, Constant, Dimension, Option, Space
+from autoprune.search_space.space import Branch, Choice, Constant, Dimension, Option, Space, unescaped
 from autoprune.search_space.walk import defaults, flatten, sample, suggest, unflatten
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "sample",
     "space_from_plain",
     "suggest",
+    "unescaped",
     "unflatten",
 ]

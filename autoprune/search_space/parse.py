@@ -24,6 +24,7 @@ from autoprune.search_space.space import (
     branch_prefix,
     member_path,
     option_path,
+    unescaped,
 )
 from autoprune.search_space.walk import same
 
@@ -66,7 +67,7 @@ class _Parser:
         self.problems: list[Problem] = []
 
     def problem(self, path: str, given: str, expected: str, mark: Mark, remedy: str = "") -> None:
-        self.problems.append(Problem(path, given, expected, mark, remedy))
+        self.problems.append(Problem(unescaped(path), given, expected, mark, remedy))
 
     def root(self, node: Node) -> dict[str, Dimension]:
         expected = "a table of parameter names, each with _type and _value"
@@ -83,7 +84,8 @@ class _Parser:
     def members(self, table: Table, prefix: str) -> dict[str, Dimension]:
         for entry in table:
             if not entry.key or (entry.key == "_name" and not prefix):
-                self.problem("", f"a parameter called {entry.key!r}", "a name that is not taken", entry.mark)
+                expected = "a name that is not taken" if entry.key else "a name of one character or more"
+                self.problem("", f"a parameter called {entry.key!r}", expected, entry.mark)
         read = {
             entry.key: self.dimension(entry.node, member_path(prefix, entry.key))
             for entry in table

@@ -71,6 +71,11 @@ def member_path(prefix: str, key: str) -> str:
     return f"{prefix}{escaped}"
 
 
+def unescaped(path: str) -> str:
+    """A path with the names in it as they were given, for people."""
+    return path.replace("~2", "#").replace("~1", "/").replace("~0", "~")
+
+
 def branch_prefix(path: str, branch: Branch) -> str:
     """What the paths of a branch's members begin with; two branches never share a path."""
     return f"{member_path(f'{path}/', branch.name)}/"

@@ -24,6 +24,7 @@ from autoprune.search_space.space import (
     branch_prefix,
     member_path,
     option_path,
+    unescaped,
 )
 
 Pick: TypeAlias = Callable[[str, Dimension], float]
@@ -59,7 +60,7 @@ def unflatten(space: Space, flat: Flat) -> dict[str, Any]:
 
     def pick(path: str, _: Dimension) -> float:
         if path not in flat:
-            raise UsageError(f"no value is given for {path}, which these parameters need")
+            raise UsageError(f"no value is given for {unescaped(path)}, which these parameters need")
         return flat[path]
 
     return suggest(space, pick)
@@ -98,19 +99,20 @@ class _Reader:
         self.flat: dict[str, float] = {}
         self.problems: list[Problem] = []
 
+    def problem(self, path: str, given: str, expected: str, remedy: str = "") -> None:
+        self.problems.append(Problem(unescaped(path), given, expected, None, remedy))
+
     def group(self, members: Mapping[str, Dimension], values: Parameters, prefix: str) -> None:
         for key, dimension in members.items():
             path = member_path(prefix, key)
             if key in values:
                 self.dimension(dimension, values[key], path)
             else:
-                self.problems.append(Problem(path, "nothing", "a value"))
+                self.problem(path, "nothing", "a value")
         for key in values:
             if key not in members and not (prefix and key == "_name"):
                 remedy = did_you_mean(key, list(members)) if members else ""
-                self.problems.append(
-                    Problem(member_path(prefix, key), "a parameter", "only those of the space", None, remedy)
-                )
+                self.problem(member_path(prefix, key), "a parameter", "only those of the space", remedy)
 
     def dimension(self, dimension: Dimension, value: JSON, path: str) -> None:
         if isinstance(dimension, Choice):
@@ -118,7 +120,7 @@ class _Reader:
         elif dimension.contains(value):
             self.flat[path] = value if dimension.kind == "randint" else float(value)
         else:
-            self.problems.append(Problem(path, describe(from_plain(value, "")), dimension.expected))
+            self.problem(path, describe(from_plain(value, "")), dimension.expected)
 
     def choice(self, choice: Choice, value: JSON, path: str) -> None:
         index = next((i for i, option in enumerate(choice.options) if offers(option, value)), None)
@@ -126,7 +128,7 @@ class _Reader:
             labels = ", ".join(choice.label(i) for i in range(len(choice.options)))
             named = isinstance(value, Mapping) and "_name" in value
             given = f"_name {value['_name']!r}" if named else describe(from_plain(value, ""))
-            self.problems.append(Problem(path, given, f"one of: {labels}"))
+            self.problem(path, given, f"one of: {labels}")
             return
         self.flat[path] = index
         match choice.options[index]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import sys
 from pathlib import Path
 
 from autoprune.errors import AutopruneError
-from autoprune.server.door import LOOPBACK
+from autoprune.server.door import LOOPBACK, bind
 from autoprune.server.serve import Address, serve
 from autoprune.server.tokens import choose_token
 from autoprune.store import Workspace
@@ -22,7 +23,9 @@ def main() -> int:
     try:
         token = choose_token(options.token_file)
         workspace = Workspace(options.workspace.absolute())
-        serve(workspace, token, _announce, host=options.host, port=options.port, with_parent=options.with_parent)
+        given = options.listener
+        with bind(options.host, options.port) if given is None else socket.socket(fileno=given) as listener:
+            serve(workspace, token, _announce, listener, host=options.host, with_parent=options.with_parent)
     except AutopruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -38,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workspace", type=Path, required=True, metavar="DIR")
     parser.add_argument("--host", default=LOOPBACK)
     parser.add_argument("--port", type=int, default=8080, help="the first port to try; the next free one is taken")
+    parser.add_argument("--listener", type=int, metavar="FD", help="serve on this open socket, not on --port")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="read, or created with a new token")
     parser.add_argument("--with-parent", action="store_true", help="end when stdin ends or the parent has gone")
     return parser

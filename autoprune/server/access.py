@@ -30,9 +30,19 @@ _OPEN_THE_LINK = (
 _DOOR = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="color-scheme" content="light dark">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>autoprune: log in</title>
+<style>
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
+body { display: grid; place-items: center; min-height: 100vh; margin: 0; padding: 1rem; box-sizing: border-box;
+  background: light-dark(#f6f7f9, #14181d); color: light-dark(#1c222b, #e6e9ee); }
+main { max-width: 34rem; padding: 1.5rem 1.75rem .75rem; border-radius: 10px;
+  background: light-dark(#ffffff, #1b2027); border: 1px solid light-dark(#dde1e7, #303841); }
+h1 { margin: 0 0 .75rem; font-size: 1.5rem; line-height: 1.2; }
+p { margin: 0 0 1rem; }
+code { padding: .1em .35em; border-radius: 5px; font-size: .875rem; overflow-wrap: anywhere;
+  background: light-dark(#eef0f3, #12161b); }
+</style>
 <main>
 <h1>Log in</h1>
 <p>Open the link that was printed when this server started: it ends in <code>/?token=...</code>, and lets this browser

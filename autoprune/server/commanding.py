@@ -42,7 +42,7 @@ def send(results: Results, id: str, kind: str, data: _Data) -> Command:
         experiment = experiments.get(tx, experiments.resolve(tx, id))
         if kind in ("kill", "retry"):
             trials.get(tx, experiment.id, data["trial"])
-    _check(experiment, kind, data)
+    data = _checked(experiment, kind, data)
     if not results.workspace.locked(experiment.id):
         state = results.experiment(experiment.id).state
         why, typed = _to_type(experiment.id, state, kind, data)
@@ -66,13 +66,14 @@ def get(results: Results, id: str, command: int) -> Command:
     return Command(**fields, experiment=experiment, answer=answer)
 
 
-def _check(experiment: Experiment, kind: str, data: _Data) -> None:
-    """Raises UsageError for what no manager would do."""
+def _checked(experiment: Experiment, kind: str, data: _Data) -> _Data:
+    """What to ask of the manager; durations are in seconds. Raises UsageError for what no manager would do."""
     match kind:
         case "update":
             if not data or not set(data) <= set(LIMITS):
                 raise UsageError(f"given {', '.join(data) or 'no limit'}; expected some of {', '.join(LIMITS)}")
-            ExperimentConfig.from_json({**experiment.config, **data})
+            config = ExperimentConfig.from_json({**experiment.config, **data}).to_json()
+            return {name: config[name] for name in data}
         case "enqueue":
             _check_depth(data["parameters"])
             check_parameters(ExperimentConfig.from_json(experiment.config), data["parameters"])
@@ -80,6 +81,7 @@ def _check(experiment: Experiment, kind: str, data: _Data) -> None:
             pass
         case _:
             raise UsageError(f"given the command {kind!r}; expected stop, update, kill, retry or enqueue")
+    return data
 
 
 def _check_depth(value: JSON) -> None:

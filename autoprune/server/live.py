@@ -51,6 +51,8 @@ class Feed:
                 await self._read()
         except NotFoundError:
             _log.info("experiment %s is gone", self.reader.experiment)
+        except StoreError as error:
+            _log.warning("%s", error)
         finally:
             self.close()
 
@@ -118,12 +120,14 @@ class Hub:
     async def watch(self, experiment: str, after: int | None = None) -> AsyncGenerator[bytes, None]:
         """What happens from now on, as server-sent events; before that, what followed the event of the id `after`.
 
-        Raises CrowdedError at once where too many watch already.
+        Raises CrowdedError at once where too many watch already, and StoreError where nothing can be read.
         """
         if self._clients >= MOST_CLIENTS:
             raise CrowdedError
         async with self._joined(experiment) as feed:
             await feed.ready.wait()
+            if feed.closed:
+                raise StoreError(f"the events of {experiment} cannot be read now")
             place, now = feed.end, feed.position
             yield greeting(now if after is None else min(after, now))
             while after is not None and after < now:

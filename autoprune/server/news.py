@@ -1,18 +1,20 @@
 """What happens in an experiment, read from the store and written as server-sent events.
 
-Rows of the store's events have their ids, so that who was away can ask for what it missed. Intermediate results are no
-such rows: they are sent once, without an id, in front of the end of their trial.
+Rows of the store's events have their ids, so that who was away can ask for what it missed. Reports are no such rows:
+they are sent once, without an id, in front of the end of their trial. Nor is what an experiment does before and after
+its trials, `progress`, of which the newest line is sent.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autoprune.records import JSON, Metric, TrialState
+from autoprune.records import JSON, ExperimentState, Metric, TrialState, timestamp
 from autoprune.results.models import clean
-from autoprune.store import Event, Store, events, experiments, metrics, trials
+from autoprune.store import Event, Experiment, Store, events, experiments, metrics, trials
 
 PAGE = 500
 _STARTED, _ENDED = "trial_started", "trial_ended"
@@ -34,29 +36,34 @@ class Reader:
     store: Store
     experiment: str
     position: int = 0
+    _phase: str = ""
     _reported: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Of each running trial, the attempt and the place of its last report that was read."""
 
     def begin(self) -> None:
         """From now on. Raises NotFoundError where there is no such experiment."""
         with self.store.read() as tx:
-            experiments.get(tx, self.experiment)
+            self._phase = _phase(experiments.get(tx, self.experiment))
             self.position = events.last(tx, self.experiment)
-            for trial in trials.all(tx, self.experiment, [TrialState.RUNNING]):
-                known = metrics.of_trial(tx, self.experiment, trial.number)
-                start = (trial.attempts - 1, -1)
-                self._reported[trial.number] = max([start, *((report.attempt, report.seq) for report in known)])
+            running = trials.all(tx, self.experiment, [TrialState.RUNNING])
+            known = metrics.tails(tx, self.experiment, [trial.number for trial in running], 1)
+        self._reported = {trial.number: (trial.attempts - 1, -1) for trial in running}
+        for number, (_, [last]) in known.items():
+            self._reported[number] = (last.attempt, last.seq)
 
     def read(self) -> News:
         """What has happened since, in order; of events with ids, a page at most."""
         with self.store.read() as tx:
-            experiments.get(tx, self.experiment)
+            phase = _phase(experiments.get(tx, self.experiment))
             found = events.after(tx, self.experiment, self.position, PAGE)
             curves = {
                 number: metrics.page(tx, self.experiment, number, limit=_ALL, after=after)
                 for number, after in self._behind(found).items()
             }
         text = "".join(self._told(found, curves))
+        if phase and phase != self._phase:
+            text += _frame({"event": "progress", "time": timestamp(time.time()), "message": phase})
+        self._phase = phase
         self.position = found[-1].id if found else self.position
         return News(text.encode(), self.position)
 
@@ -78,13 +85,11 @@ class Reader:
             yield from self._curve(number, curves.get(number, ()), attempt)
 
     def _curve(self, number: int, reports: Sequence[Metric], attempt: int | None) -> Iterator[str]:
-        """What an attempt has reported on its way."""
+        """What an attempt has reported."""
         for report in reports:
             if report.attempt == attempt:
                 self._reported[number] = (report.attempt, report.seq)
-                if not report.final:
-                    data = {"trial": number, "attempt": attempt, "seq": report.seq, "value": report.value}
-                    yield _frame("intermediate_result", data)
+                yield _frame(events.report_notice(number, report))
 
 
 def missed(store: Store, experiment: str, after: int, until: int) -> News:
@@ -99,9 +104,16 @@ def greeting(position: int) -> bytes:
     return f"retry: 1000\nid: {position}\n\n".encode()
 
 
+def _phase(experiment: Experiment) -> str:
+    """What an experiment that runs does outside its trials."""
+    return experiment.message if experiment.state is ExperimentState.RUNNING else ""
+
+
 def _event(event: Event) -> str:
-    return f"id: {event.id}\n{_frame(event.kind, {'time': event.time, **event.data})}"
+    return f"id: {event.id}\n{_frame(event.notice)}"
 
 
-def _frame(kind: str, data: dict[str, JSON]) -> str:
-    return f"event: {kind}\ndata: {json.dumps(clean(data))}\n\n"
+def _frame(notice: Mapping[str, JSON]) -> str:
+    """A notice: its `event` is the name, the rest the data."""
+    data = {name: value for name, value in notice.items() if name != "event"}
+    return f"event: {notice['event']}\ndata: {json.dumps(clean(data))}\n\n"

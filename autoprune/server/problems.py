@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,10 +15,45 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from autoprune.errors import AutopruneError, ConflictError, NotFoundError, StoreError, UsageError
+from autoprune.errors import (
+    AutopruneError,
+    ConflictError,
+    NotFoundError,
+    StoreError,
+    UsageError,
+    did_you_mean,
+    nearest,
+)
 from autoprune.results.models import Model, clean
+from autoprune.server.names import UNKNOWN, names
 
 MEDIA_TYPE = "application/problem+json"
+_PLACES = {"query": "address", "path": "address", "header": "headers"}
+_EXPECTED = {
+    "missing": "one",
+    "enum": "{expected}",
+    "literal_error": "{expected}",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "string_type": "text",
+    "string_unicode": "text",
+    "string_too_long": "at most {max_length} characters",
+    "too_long": "at most {max_length} of them",
+    "dict_type": "an object",
+    "model_attributes_type": "an object",
+    UNKNOWN: "nothing of that name",
+    "json_invalid": "JSON",
+}
+"""What may be given, by the kind of pydantic's error."""
+
 _log = logging.getLogger("autoprune.server")
 
 
@@ -24,7 +61,7 @@ class Invalid(Model):
     """One part of a request that is not as expected."""
 
     where: str = Field(examples=["query.limit"])
-    expected: str = Field(examples=["Input should be less than or equal to 1000"])
+    expected: str = Field(examples=["1000 or less"])
 
 
 class Problem(Model):
@@ -61,13 +98,13 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _handle)
 
 
-def answer_to(error: Exception) -> Response:
-    """The problem that an error is."""
+def answer_to(request: Request, error: Exception) -> Response:
+    """The problem that an error of a request is."""
     match error:
         case HTTPException():
             return _http(error)
         case RequestValidationError():
-            return _invalid(error)
+            return _invalid(request, error)
         case NotFoundError():
             return problem(HTTPStatus.NOT_FOUND, str(error))
         case ConflictError():
@@ -87,8 +124,8 @@ def unexpected(error: Exception) -> Response:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed at this request; its log says how")
 
 
-async def _handle(_request: Request, error: Exception) -> Response:
-    return answer_to(error)
+async def _handle(request: Request, error: Exception) -> Response:
+    return answer_to(request, error)
 
 
 def _http(error: HTTPException) -> Response:
@@ -99,9 +136,50 @@ def _http(error: HTTPException) -> Response:
     return problem(status, detail, error.headers)
 
 
-def _invalid(error: RequestValidationError) -> Response:
-    errors = [
-        Invalid(where=".".join(str(part) for part in found["loc"]), expected=found["msg"]) for found in error.errors()
-    ]
-    detail = "; ".join(f"{item.where}: {item.expected}" for item in errors)
+def _invalid(request: Request, error: RequestValidationError) -> Response:
+    found = error.errors()
+    if any(isinstance(each["input"], bytes) for each in found):
+        return _unlabelled(request)
+    errors = [Invalid(where=".".join(map(str, each["loc"])), expected=_expected(each)) for each in found]
+    detail = "\n".join(f"{_given(each)}; expected {_expected(each)}{_remedy(request, each)}" for each in found)
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+def _unlabelled(request: Request) -> Response:
+    """Of a body that was not read, since no header says that it is JSON."""
+    expected = "JSON, and the header Content-Type: application/json with it"
+    given = request.headers.get("content-type", "")[:40]
+    detail = f"given a body {f'of the type {given}' if given else 'without a Content-Type'}; expected {expected}"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=[Invalid(where="body", expected=expected)])
+
+
+def _given(found: Mapping[str, Any]) -> str:
+    """What is wrong, by its name, and where it was given."""
+    place, *names = map(str, found["loc"])
+    where = f"in the {_PLACES.get(place, place)}"
+    name = "" if found["type"] == "json_invalid" else ".".join(names if place == "body" else names[:1])
+    if found["type"] == "missing":
+        return f"given no {name} {where}" if name else f"given no {place}"
+    value = found["input"][:40] if isinstance(found["input"], str) else found["input"]
+    scalar = value is None or isinstance(value, str | int | float)
+    shown = "" if not scalar else json.dumps(value)[:50] if place == "body" else repr(value)
+    return f"given {' '.join(part for part in (name, shown) if part) or 'something else'} {where}"
+
+
+def _expected(found: Mapping[str, Any]) -> str:
+    """What it may be; in the validator's words where we have none."""
+    words = _EXPECTED.get(found["type"])
+    if words is None:
+        return str(found["msg"]).removeprefix("Input should be ")
+    return words.format(**found.get("ctx", {}))
+
+
+def _remedy(request: Request, found: Mapping[str, Any]) -> str:
+    """The nearest of the names that there are, or of the words that are listed, where one is near."""
+    if found["type"] == UNKNOWN:
+        place, *_, name = map(str, found["loc"])
+        valid = names(request, place)
+        return f" ({did_you_mean(name[:40], valid)})" if valid else ""
+    listed = re.findall(r"'([^']+)'", str(found.get("ctx", {}).get("expected", "")))
+    close = nearest(found["input"][:40], listed) if isinstance(found["input"], str) else None
+    return f" (did you mean {close}?)" if close else ""

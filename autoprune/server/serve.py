@@ -1,9 +1,8 @@
-"""Running the application in this process: a port that is free, the names it goes by, and how it ends."""
+"""Running the application in this process: the names it goes by, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
 import os
 import select
@@ -11,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,17 +20,17 @@ import psutil
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from autoprune.errors import UsageError
 from autoprune.server.app import create_app
 from autoprune.server.door import LOOPBACK, is_address, is_loopback
 from autoprune.server.live import Hub
 from autoprune.store import Workspace
 
-_TRIES = 100
 _HTTP = 80
 _WATCH_SECONDS = 0.5
 _STALLED_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.5
+"""A page asks once more half a second after the last news, or later where that took it long."""
+_LEAVING_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,46 +49,29 @@ def serve(
     workspace: Workspace,
     token: str,
     announce: Callable[[Address], None],
+    listener: socket.socket,
     *,
     host: str = LOOPBACK,
-    port: int = 8080,
     with_parent: bool = False,
 ) -> None:
-    """Serve until a signal comes; `announce` is called once requests are answered.
+    """Serve on this socket until a signal comes; `announce` is called once requests are answered.
 
-    `with_parent` also ends when stdin does, or when the process that started this one has gone.
+    `host` is what the socket was bound to, and decides by which names one may ask. `with_parent` also ends when stdin
+    does, or when the process that started this one has gone.
     """
     parent = os.getppid()
-    with bind(host, port) as listener:
-        bound: int = listener.getsockname()[1]
-        app = create_app(workspace, token, _hosts(host, bound))
-        address = Address(f"http://{_shown(host)}:{bound}/?token={quote(token, safe='')}", bound, token)
-        server = _Server(_config(app), lambda: announce(address), app.state.hub)
-        if with_parent:
-            threading.Thread(target=_end_with_parent, args=(server, parent), daemon=True).start()
-        server.run(sockets=[listener])
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket on the first free port from `port` upward; 0 leaves the choice to the system."""
-    for candidate in range(port, min(port + _TRIES, 65536)) if port else [0]:
-        # asyncio turns Nagle's delay of 40 ms off only for sockets that say they are TCP.
-        listener = socket.socket(_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, candidate))
-            listener.listen(128)
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise UsageError(f"cannot serve on {host}:{candidate}: {error.strerror}") from None
-        else:
-            return listener
-    raise UsageError(f"no port from {port} to {port + _TRIES - 1} is free; give another --port")
+    port: int = listener.getsockname()[1]
+    app = create_app(workspace, token, _hosts(host, port))
+    address = Address(f"http://{_shown(host)}:{port}/?token={quote(token, safe='')}", port, token)
+    server = _Server(_config(app), lambda: announce(address), app.state.hub)
+    if with_parent:
+        threading.Thread(target=_end_with_parent, args=(server, parent), daemon=True).start()
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says when it has started. Before it ends, who watches is told the last news, and has time to look once more."""
+    """Says when it has started. Before it ends, who watches is told the last news, and has time to look once more; it
+    waits for nobody who has left."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None], hub: Hub) -> None:
         super().__init__(config)
@@ -100,8 +83,9 @@ class _Server(uvicorn.Server):
             self._say_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._hub.watched:
-            await asyncio.sleep(_FAREWELL_SECONDS)
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while self._hub.watched and time.monotonic() < deadline:
+            await asyncio.sleep(_LEAVING_SECONDS)
         self._hub.close()
         await super().shutdown(sockets)
 
@@ -180,10 +164,3 @@ def _shown(host: str) -> str:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _family(host: str) -> socket.AddressFamily:
-    try:
-        return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][0]
-    except OSError:
-        raise UsageError(f"given the host {host!r}; expected a name or address of this machine") from None

@@ -1,4 +1,8 @@
-"""What happened, in order: the manager's log of an experiment."""
+"""What happened, in order: the manager's log of an experiment.
+
+A notice is what is told of an event, `{"event": ..., "time": ..., ...}`: a line of `run --json`, and the data of a
+server-sent event. Reports are told in the same form, and kept as reports alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select
 
-from autoprune.records import JSON
+from autoprune.records import JSON, Metric
 from autoprune.store.schema import event as table
 
 
@@ -18,6 +22,10 @@ class Event:
     time: str
     kind: str
     data: JSON
+
+    @property
+    def notice(self) -> dict[str, JSON]:
+        return {"event": self.kind, "time": self.time, **self.data}
 
 
 def add(tx: Connection, experiment: str, time: str, kind: str, data: JSON) -> Event:
@@ -38,3 +46,16 @@ def last(tx: Connection, experiment: str) -> int:
     """The id of the newest event; 0 where there is none."""
     query = select(func.max(table.c.id)).where(table.c.experiment == experiment)
     return tx.execute(query).scalar() or 0
+
+
+def report_notice(number: int, report: Metric) -> dict[str, JSON]:
+    """What is told of a report of this trial."""
+    return {
+        "event": "final_result" if report.final else "intermediate_result",
+        "time": report.time,
+        "trial": number,
+        "attempt": report.attempt,
+        "seq": report.seq,
+        "value": report.value,
+        "metrics": dict(report.values),
+    }

@@ -14,7 +14,10 @@ from autoprune.store.schema import experiment as table
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as stored: its configuration in full, so that nothing but the store is needed to resume it."""
+    """An experiment as stored: its configuration in full, so that nothing but the store is needed to resume it.
+
+    `message` is what it does outside its trials while it runs, then why it ended as it did.
+    """
 
     id: str
     name: str
@@ -71,6 +74,12 @@ def resolve(tx: Connection, prefix: str | None) -> str:
 def set_state(tx: Connection, id: str, state: ExperimentState, ended: str | None = None, message: str = "") -> None:
     change = {"state": state, "ended": ended, "message": message}
     tx.execute(update(table).where(table.c.id == id).values(change))
+
+
+def set_phase(tx: Connection, id: str, message: str) -> None:
+    """What the experiment does now, before or after its trials; one that has ended keeps its message."""
+    where = (table.c.id == id, table.c.state == ExperimentState.RUNNING)
+    tx.execute(update(table).where(*where).values(message=message))
 
 
 def set_config(tx: Connection, id: str, config: JSON) -> None:

@@ -22,6 +22,8 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     ]
 )
 _BUSY_SECONDS = 30
+_CAUSES = {"disk I/O error": "a disk that is full or breaks, or a limit on the size of files, such as ulimit -f"}
+"""What may be behind what SQLite says, where that alone helps nobody."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,10 @@ def _explained(engine: Engine) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        name = engine.url.render_as_string(hide_password=True)
-        raise StoreError(f"the database {name} failed: {error.orig}") from error
+        url, said = engine.url, str(error.orig)
+        name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+        cause = f" (it may be {_CAUSES[said]})" if said in _CAUSES else ""
+        raise StoreError(f"the database {name} failed: {said}{cause}") from error
 
 
 def refuse_network_file_system(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, insert, or_, select, update
 
 from autoprune.errors import NotFoundError
-from autoprune.records import JSON, Exit, Trial, TrialState
+from autoprune.records import JSON, Exit, Trial, TrialState, seconds, timestamp
 from autoprune.store.schema import attempt as attempt_table
 from autoprune.store.schema import trial as table
 
@@ -71,6 +71,9 @@ def create_all(tx: Connection, experiment: str, trials: Iterable[Trial]) -> None
         tx.execute(insert(table), rows)
 
 
+_HERE = or_(table.c.state != TrialState.SUCCEEDED, table.c.attempts > 0)
+
+
 def imported(trial: Trial) -> bool:
     """Whether the trial was run elsewhere: it succeeded without an attempt here."""
     return trial.state is TrialState.SUCCEEDED and trial.attempts == 0
@@ -78,8 +81,7 @@ def imported(trial: Trial) -> bool:
 
 def created(tx: Connection, experiment: str) -> int:
     """How many trials were made to run here, as maxTrialNumber counts them: all but imported ones and repeats."""
-    here = or_(table.c.state != TrialState.SUCCEEDED, table.c.attempts > 0)
-    where = (table.c.experiment == experiment, here, table.c.repeat_of.is_(None))
+    where = (table.c.experiment == experiment, _HERE, table.c.repeat_of.is_(None))
     return tx.execute(select(func.count()).where(*where)).scalar_one()
 
 
@@ -239,6 +241,13 @@ def imports(tx: Connection, experiment: str) -> int:
     return tx.execute(select(func.count()).where(*where)).scalar_one()
 
 
+def repeated(tx: Connection, experiment: str) -> int:
+    """How many trials that repeat others have ended, imported ones left out."""
+    ended = table.c.state.in_([state for state in TrialState if state.finished])
+    where = (table.c.experiment == experiment, _HERE, table.c.repeat_of.is_not(None), ended)
+    return tx.execute(select(func.count()).where(*where)).scalar_one()
+
+
 def counts(tx: Connection, experiment: str) -> dict[TrialState, int]:
     query = select(table.c.state, func.count()).where(table.c.experiment == experiment).group_by(table.c.state)
     return {TrialState(state): count for state, count in tx.execute(query)}
@@ -249,6 +258,14 @@ def attempts(tx: Connection, experiment: str, number: int) -> list[Attempt]:
     where = (attempt_table.c.experiment == experiment, attempt_table.c.number == number)
     query = select(*columns).where(*where).order_by(attempt_table.c.attempt)
     return [Attempt(**row._mapping) for row in tx.execute(query)]
+
+
+def since(tx: Connection, experiment: str, numbers: Collection[int]) -> dict[int, str]:
+    """From when on these trials, which run, would have run until now had they not waited between their attempts."""
+    columns = attempt_table.c
+    query = select(columns.number, func.max(columns.started), func.coalesce(func.sum(_days), 0.0))
+    query = query.where(columns.experiment == experiment, columns.number.in_(numbers)).group_by(columns.number)
+    return {number: timestamp(seconds(last) - days * 86400) for number, last, days in tx.execute(query)}
 
 
 def retried(tx: Connection, experiment: str) -> dict[int, list[Attempt]]:

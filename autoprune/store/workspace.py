@@ -5,6 +5,7 @@ autoprune-experiments/
   <experiment>/manager.lock
   <experiment>/trials/<n>/attempts/<k>/{parameters.json, metrics.jsonl, stdout, stderr, exit.json}
   <experiment>/trials/<n>/output/
+  <experiment>/best/
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Workspace:
 
     def folder(self, experiment: str) -> Path:
         return self.root / experiment
+
+    def best(self, experiment: str) -> Path:
+        """Where the model of the best trial of a task is."""
+        return self.folder(experiment) / "best"
 
     def trial(self, experiment: str, number: int) -> Path:
         return self.folder(experiment) / "trials" / str(number)

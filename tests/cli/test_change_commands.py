@@ -171,7 +171,10 @@ def test_limits_are_spelled_as_in_files(config: Callable[..., Path], autoprune: 
         (["--max-trials", "-3"], "given -3; expected"),
         (["--max-duration", "2 weeks"], "given 2 weeks; expected a duration such as"),
         (["--max-trials", str(2**31)], f"{2**31 - 1}"),
-        (["--concurrency", str(2**31)], f"{2**31 - 1}"),
+        (
+            ["--concurrency", "1001"],
+            "trialConcurrency: given 1001; expected a whole number of at least 1 and of at most 1000",
+        ),
         (["--max-duration", "109501d"], "given 109501d; expected a duration of 300 years at most"),
         (["--max-duration", "0"], "given 0; expected a duration above 0, or none"),
         (["nothing", "--concurrency", "1"], "nothing"),

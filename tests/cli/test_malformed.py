@@ -28,6 +28,8 @@ def test_run_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     (tmp_path / "code").mkdir()
     (tmp_path / "config.yml").write_text(config)
     (tmp_path / "search_space.json").write_text(space)
+    for folder in (tmp_path, tmp_path / "code"):
+        (folder / "trial.py").touch()
     result = CliRunner().invoke(cli, ["run", "config.yml"])
     assert result.exit_code == 2
     assert result.stdout == ""

@@ -21,6 +21,7 @@ from sample_workspace import Sample
 from autoprune.cli.main import COMMANDS, cli
 from autoprune.records import JSON, ExperimentState, TrialState
 from autoprune.results import Results
+from autoprune.store import trials
 
 READ = ("list", "status", "trials", "trial", "best", "export", "report", "view")
 HEAVY = ("sqlalchemy", "pydantic", "fastapi", "uvicorn", "torch", "numpy", "optuna", "rich", "yaml", "psutil")
@@ -143,6 +144,11 @@ def test_all_trials_are_more_than_a_page(fresh: Sample, monkeypatch: pytest.Monk
     assert len(output_json(fresh, "trials", "--limit", "3")["items"]) == 3
 
 
+def test_parameters_have_the_names_that_were_given(sample: Sample) -> None:
+    sample.add(9, {"a/b": 1, "c": {"d~e": 2}})
+    assert "  a/b    1\n  c/d~e  2\n" in output(sample, "trial", "show", "9")
+
+
 def test_trial_show(sample: Sample) -> None:
     text = output(sample, "trial", "show", "3")
     for part in ("state    FAILED\n", "message  exit code 1\n", "  lr  0.30000000000000004\n", "ended by signal 9"):
@@ -249,6 +255,27 @@ def test_trial_log(sample: Sample) -> None:
     assert output(sample, "trial", "log", "3", "--follow") == run(sample, "trial", "log", "3").stdout
     waiting = run(sample, "trial", "log", "8")
     assert (waiting.exit_code, waiting.stdout, waiting.stderr) == (0, "", "trial 8 has not started\n")
+
+
+def test_a_log_that_was_removed_is_a_mistake(sample: Sample) -> None:
+    with sample.store.write() as tx:
+        trials.set_process(tx, sample.id, 7, 0, 4711, 1.5)
+    for options in ([], ["--json"], ["--follow"]):
+        gone = run(sample, "trial", "log", "7", *options)
+        assert (gone.exit_code, gone.stdout) == (2, "")
+        assert (
+            gone.stderr == f"error: the stdout of attempt 0 of trial 7 of {sample.id} is gone: its file was removed\n"
+        )
+
+
+def test_a_log_that_nobody_reads_says_how_long_it_is(sample: Sample) -> None:
+    with log_of(sample, 0, "stdout").open("wb") as file:
+        file.truncate(120_000_000)
+    command = process(sample, "trial", "log", "0")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == "trial 0 wrote 120.0 MB to its stdout\n"
+        child.terminate()
 
 
 def test_following_a_log_waits_for_the_start_and_stops_at_the_end(sample: Sample) -> None:

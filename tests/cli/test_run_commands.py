@@ -182,9 +182,10 @@ def test_a_second_manager_is_refused(
     config: Callable[..., Path], autoprune: Autoprune, running: Callable[..., subprocess.Popen[str]]
 ) -> None:
     running("run", str(config(SLOW)))
-    second = autoprune("resume", "small", "--no-server")
-    assert second.returncode == 75
-    assert "autoprune stop small-search-" in second.stderr
+    for options in ([], ["--detach"]):
+        second = autoprune("resume", "small", "--no-server", *options)
+        assert second.returncode == 75
+        assert "autoprune stop small-search-" in second.stderr
     refused = autoprune("delete", "small", "--yes")
     assert refused.returncode == 75
 
@@ -240,6 +241,11 @@ def test_detach(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Pat
     assert autoprune("stop", id).returncode == 0
     assert not workspace.locked(id)
     assert json.loads(autoprune("status", id, "--json").stdout)["state"] == "STOPPED"
+    again = autoprune("resume", id, "--detach", "--no-server", "--json")
+    started = json.loads(again.stdout)
+    assert (started["id"], started["log"]) == (id, str(workspace.manager_log(id)))
+    assert workspace.locked(id)
+    assert autoprune("stop", id).returncode == 0
 
 
 def test_delete(config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path) -> None:

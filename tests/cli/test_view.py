@@ -16,6 +16,8 @@ import httpx
 import pytest
 from sample_workspace import SAMPLE_ID, Sample
 
+from autoprune.server.door import bind
+
 from .conftest import SLOW, Autoprune
 
 TOKEN = "token-of-this-test-" + "x" * 32
@@ -64,6 +66,22 @@ def test_what_cannot_be_viewed(
     done = autoprune("view", "--port", "0", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
+
+
+def test_a_port_that_is_asked_for_and_taken(
+    sample: Sample, environment: dict[str, str], config: Callable[..., Path], autoprune: Autoprune, tmp_path: Path
+) -> None:
+    with bind("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        said = f"port {port} is taken; results are served on port "
+        ran = autoprune("run", str(config()), "--quiet", "--port", str(port))
+        assert ran.returncode == 0
+        assert said in ran.stderr
+        command = [sys.executable, "-m", "autoprune", "view", "--port", str(port)]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
+            assert child.stderr is not None
+            assert child.stderr.readline().startswith(said)
+            child.send_signal(signal.SIGINT)
 
 
 def test_who_lets_other_machines_in_keeps_a_token(

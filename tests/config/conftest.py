@@ -10,10 +10,11 @@ from config_examples import SEED_SPACE, Write
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a config, and the seed's search space beside it, into a folder called `study`; returns its relative
-    path, so that marks read `config.yml:1:1`."""
+    """Writes a config, and the seed's search space beside it, into a folder called `study` that has a script; returns
+    its relative path, so that marks read `config.yml:1:1`."""
     folder = tmp_path / "study"
     folder.mkdir()
+    (folder / "trial.py").touch()
     monkeypatch.chdir(folder)
 
     def write(text: str, space: str | None = SEED_SPACE) -> Path:

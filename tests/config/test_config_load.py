@@ -91,6 +91,7 @@ def test_the_seed_as_printed(write: Write) -> None:
 def test_every_field_in_both_spellings(write: Write, text: str) -> None:
     path = write(text)
     Path("code").mkdir()
+    Path("trial.py").rename("code/trial.py")
     config = load(path).config
     assert config == ExperimentConfig(
         experiment_name="complete",
@@ -167,11 +168,12 @@ def test_a_space_in_yaml(write: Write) -> None:
 def test_json_round_trip(write: Write) -> None:
     path = write(COMPLETE)
     Path("code").mkdir()
+    Path("trial.py").rename("code/trial.py")
     config = load(path).config
     data = config.to_json()
     assert data["tuner"]["classArgs"] == {"optimize_mode": "minimize", "seed": 7}
     assert data["maxExperimentDuration"] == 172_800.0
-    Path("code").rmdir()
+    Path("code").rename("elsewhere")
     again = ExperimentConfig.from_json(data)
     assert again == config
     assert again.space.members.keys() == {"prune_method"}

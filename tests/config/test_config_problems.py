@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ def space(old: str, new: str) -> str:
 
 
 CONFIGS = {
+    "script that is not there": (V2_YAML.replace("trial.py", "trail.py"), f"{YAML}:3:15", "did you mean trial.py?"),
     "unknown key": (seed("maxTrialNum:", "maxTrialNumm:"), f"{YAML}:5:1", "did you mean maxTrialNumber?"),
     "unknown key in a section": (seed("  gpuNum:", "  gpuNumer:"), f"{YAML}:20:3", "did you mean trialGpuNumber?"),
     "key in the wrong table": (
@@ -38,7 +41,11 @@ CONFIGS = {
     "number for text": (seed("Auto_Compression", "2024"), f"{YAML}:2:17", 'in quotes: "2024"'),
     "below the range": (seed("Concurrency: 2", "Concurrency: 0"), f"{YAML}:3:19", "a whole number of at least 1"),
     "fraction": (seed("gpuNum: 1", "gpuNum: 0.5"), f"{YAML}:20:11", "a whole number of at least 0"),
-    "above the range": (seed("Concurrency: 2", f"Concurrency: {2**31}"), f"{YAML}:3:19", f"at most {2**31 - 1}"),
+    "above the range": (
+        seed("Concurrency: 2", "Concurrency: 1001"),
+        f"{YAML}:3:19",
+        "of at least 1 and of at most 1000",
+    ),
     "more trials than can be counted": (seed("TrialNum: 500", f"TrialNum: {2**31}"), f"{YAML}:5:14", f"{2**31 - 1}"),
     "a duration too long": (seed("100h", "10000000h"), f"{YAML}:4:18", "300 years at most"),
     "duration": (seed("100h", "100 hours"), f"{YAML}:4:18", "a duration such as 100h, 30m, 45s"),
@@ -81,6 +88,7 @@ SPACES = {
     "inverted bounds": (space("0.1,", "0.95,"), f"{SPACE}:9:21", "swap them"),
     "missing _name": (space('        "_name": "agp",\n', ""), f"{SPACE}:", "_name"),
     "repeated _name": (space('"level"', '"agp"'), f"{SPACE}:", "agp"),
+    "name of no character": (space('"conv0_sparsity"', '""'), f"{SPACE}:7:9", "a name of one character or more"),
     "duplicate key": (space("conv1_sparsity", "conv0_sparsity"), f"{SPACE}:14:9", "first on line 7"),
     "not JSON": (
         space(
@@ -123,6 +131,11 @@ def test_malformed_spaces(write: Write, name: str) -> None:
     assert str(error.problems[0].mark).startswith(place)
     assert remedy in str(error)
     assert on_one_screen(error)
+
+
+def test_a_space_file_is_looked_for_in_the_folder_of_the_configuration(write: Write) -> None:
+    path = write(seed("search_space.json", "nope.yml"))
+    assert f"(looked for {path.absolute().parent / 'nope.yml'})" in str(report(path))
 
 
 def test_everything_at_once(write: Write) -> None:
@@ -209,3 +222,32 @@ def test_an_argument_in_two_spellings(write: Write) -> None:
 def test_a_named_tuner_needs_no_folder(write: Write) -> None:
     message = str(report(write(V2_YAML + "tuner: {name: TPE, codeDir: .}\n")))
     assert "tuner.codeDirectory: given '.'; expected className beside it" in message
+
+
+@pytest.mark.parametrize("command", [
+    "python nope.py", "python3 -u nope.py --lr 0.1", "LR=1 python3.11 ./nope.py", "/usr/bin/python nope.py",
+    "python deeper/trial.py",
+])  # fmt: skip
+def test_a_script_that_is_not_there(write: Write, command: str) -> None:
+    """Before five trials fail of it. It is looked for where the command runs."""
+    (problem,) = report(write(f"trialCommand: {command}\nsearchSpaceFile: search_space.json\n")).problems
+    assert str(problem).startswith(f"config.yml:1:15: trialCommand: given '{command}'; expected a script that exists (")
+
+
+@pytest.mark.parametrize("command", [
+    "python trial.py", f"{sys.executable} -u trial.py --lr 0.1", "python -m nope", "python -c 'pass' nope.py",
+    "python -O nope.py", "python nope", "./nope.py", "bash nope.sh", "nope nope.py", "env A=1 python nope.py",
+    "cd deeper && python nope.py", "cp trial.py nope.py; python nope.py", "python $HERE/nope.py", "python no'pe.py",
+    "cat trial.py | python", "python ~/nope.py", "python",
+])  # fmt: skip
+def test_a_command_of_which_nobody_can_tell_is_taken_as_it_is(write: Write, command: str) -> None:
+    given = json.dumps({"trialCommand": command, "searchSpaceFile": "search_space.json"})
+    assert load(write(given)).config.trial_command == command
+
+
+def test_a_script_is_looked_for_where_the_command_runs(write: Write) -> None:
+    path = write("trialCommand: python trail.py\ntrialCodeDirectory: code\nsearchSpaceFile: search_space.json\n")
+    (problem,) = report(path).problems
+    assert problem.remedy == f"looked for {Path.cwd() / 'code' / 'trail.py'}"
+    Path("trial.py").rename("code/trail.py")
+    assert load(path).config.trial_code_directory == Path.cwd() / "code"

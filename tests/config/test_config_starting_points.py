@@ -38,7 +38,7 @@ def test_points_of_the_space(write: Write) -> None:
         ),
         (
             "{method: {_name: agp, conv0: 0.5, a/b: 9}}",
-            "config.yml:4:44: startingPoints.0.method/agp/a~1b: given 9; expected one of: 1, 2",
+            "config.yml:4:44: startingPoints.0.method/agp/a/b: given 9; expected one of: 1, 2",
         ),
         ("{method: {_name: agp, a/b: 1}}", "config.yml:4:14: startingPoints.0.method/agp/conv0: given nothing"),
         ("{method: {_name: ag}}", "config.yml:4:14: startingPoints.0.method: given _name 'ag'; expected one of: agp"),

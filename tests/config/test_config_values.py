@@ -39,7 +39,7 @@ def test_what_is_no_duration(value: object) -> None:
         parse_duration(value)
 
 
-@pytest.mark.parametrize("value", ["109501d", "9" * 400 + "h", 1e300, 10**10, "109500.1d"])
+@pytest.mark.parametrize("value", ["109501d", "9" * 400 + "h", 1e300, 10**10, 10**400, "109500.1d"])
 def test_what_no_machine_will_see_the_end_of(value: object) -> None:
     assert parse_duration("109500d") == 300 * 365 * 86400
     with pytest.raises(PydanticCustomError, match="300 years at most"):

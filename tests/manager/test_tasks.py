@@ -9,8 +9,12 @@ import pytest
 
 from autoprune import probe
 from autoprune.config import load
+from autoprune.manager import launch
 from autoprune.manager.journal import Journal
+from autoprune.manager.outcome import Outcome
 from autoprune.manager.tasks import StoppedError, check_stop, devices
+from autoprune.records import ExperimentState
+from autoprune.store import experiments
 
 from .conftest import Lab
 from .test_loop import answer, send
@@ -29,6 +33,21 @@ def test_all_but_stop_is_refused_at_once(lab: Lab) -> None:
     with pytest.raises(StoppedError):
         check_stop(journal)
     assert answer(lab, stop) == ""
+
+
+def test_the_end_is_told_after_what_became_of_the_report(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report can not be written: its place is taken."""
+    (lab.code / "task.py").write_text("class Task: ...\n")
+    (lab.code / "config.yml").write_text("task: task.py:Task\nbudget: {sparsity: 0.5}\nmaxTrialNumber: 1\n")
+    experiment = launch.new_experiment(load(lab.code / "config.yml").config, "config.yml", lab.workspace, lab.store)
+    (lab.workspace.folder(experiment.id) / "best" / "report.html").mkdir(parents=True)
+    monkeypatch.setattr(launch, "_stages", lambda *_: Outcome(ExperimentState.DONE, 0, "maxTrialNumber reached"))
+    lab.drive(experiment)
+    assert [notice["event"] for notice in lab.notices] == ["experiment_started", "warning", "experiment_ended"]
+    assert "no report was written" in lab.notices[1]["message"]
+    with lab.store.read() as tx:
+        found = experiments.get(tx, experiment.id)
+    assert (found.state, found.message) == (ExperimentState.DONE, "maxTrialNumber reached")
 
 
 @pytest.mark.parametrize(("gpus", "seen"), [(0, "''"), (1, "'3,4'")])

@@ -111,6 +111,8 @@ def test_sampling_is_a_function_of_the_generator() -> None:
     ("parameters", "message"),
     [
         ({}, "prune_method: given nothing; expected a value"),
+        ({"a/b": 1, "c~#": 2}, "\na/b: given a parameter; expected only those of the space"),
+        ({"a/b": 1, "c~#": 2}, "\nc~#: given a parameter; expected only those of the space"),
         ({"prune_method": "agp"}, "prune_method: given 'agp'; expected one of: agp, level"),
         ({"prune_method": {"_name": "l1"}}, "prune_method: given _name 'l1'; expected one of: agp, level"),
         ({"prune_method": {"_name": "agp"}}, "prune_method/agp/conv0_sparsity: given nothing"),

@@ -95,6 +95,15 @@ def test_commands_of_others_are_not_told(managed: Sample, client: Client) -> Non
         assert client.get(f"/api/v1/experiments/{path}").status_code == 404
 
 
+@pytest.mark.parametrize(("given", "seconds"), [("1.5h", 5400.0), ("90", 90.0), (90, 90.0), (None, None)])
+def test_a_duration_is_given_as_in_a_configuration(
+    managed: Sample, client: Client, given: object, seconds: float | None
+) -> None:
+    answer = client.request("PATCH", f"{BASE}/limits", json={"maxExperimentDuration": given})
+    assert answer.status_code == 202
+    assert [command.data for command in pending(managed)] == [{"maxExperimentDuration": seconds}]
+
+
 @pytest.mark.parametrize(("method", "path", "body", "kind", "data"), VERBS)
 def test_where_no_manager_runs_it_says_what_to_type(
     configured: Sample, client: Client, method: str, path: str, body: Any, kind: str, data: dict[str, Any]
@@ -144,31 +153,42 @@ def nested(depth: int) -> Any:
     [
         ("POST", "trials/77/kill", None, 404, "has no trial 77; it has 0 to 8"),
         ("POST", "trials/77/retry", None, 404, "has no trial 77"),
-        ("POST", "trials/-1/kill", None, 422, "path.number"),
-        ("POST", "trials/x/kill", None, 422, "path.number"),
+        ("POST", "trials/-1/kill", None, 422, "given number '-1' in the address; expected 0 or more"),
+        ("POST", "trials/x/kill", None, 422, "given number 'x' in the address; expected a whole number"),
         ("PATCH", "limits", {}, 422, "expected some of trialConcurrency"),
-        ("PATCH", "limits", {"maxTrialNumber": 0}, 422, "greater than or equal to 1"),
-        ("PATCH", "limits", {"maxTrialNumber": "20"}, 422, "valid integer"),
-        ("PATCH", "limits", {"maxTrialNumber": True}, 422, "valid integer"),
-        ("PATCH", "limits", {"maxTrialNumber": 2.5}, 422, "valid integer"),
-        ("PATCH", "limits", {"trialConcurrency": None}, 422, "body.trialConcurrency"),
-        ("PATCH", "limits", {"trialConcurrency": 2**40}, 422, "less than or equal"),
-        ("PATCH", "limits", {"maxExperimentDuration": 0}, 422, "greater than 0"),
-        ("PATCH", "limits", {"maxExperimentDuration": -5}, 422, "greater than 0"),
-        ("PATCH", "limits", {"maxTrialNumber": 2**31}, 422, "less than or equal to 2147483647"),
+        ("PATCH", "limits", {"maxTrialNumber": 0}, 422, "given maxTrialNumber 0 in the body; expected 1 or more"),
+        ("PATCH", "limits", {"maxTrialNumber": "20"}, 422, 'maxTrialNumber "20" in the body; expected a whole number'),
+        ("PATCH", "limits", {"maxTrialNumber": True}, 422, "given maxTrialNumber true"),
+        ("PATCH", "limits", {"maxTrialNumber": 2.5}, 422, "expected a whole number"),
+        ("PATCH", "limits", {"trialConcurrency": None}, 422, "given trialConcurrency null"),
+        (
+            "PATCH",
+            "limits",
+            {"trialConcurrency": 1001},
+            422,
+            "trialConcurrency 1001 in the body; expected 1000 or less",
+        ),
+        ("PATCH", "limits", {"trialConcurency": 2}, 422, "nothing of that name (did you mean trialConcurrency?)"),
+        ("PATCH", "limits", {"maxExperimentDuration": 0}, 422, "a duration above 0"),
+        ("PATCH", "limits", {"maxExperimentDuration": -5}, 422, "a duration above 0"),
+        ("PATCH", "limits", {"maxExperimentDuration": "2 weeks"}, 422, "a duration such as 100h"),
+        ("PATCH", "limits", {"maxExperimentDuration": True}, 422, "a duration such as 100h"),
+        ("PATCH", "limits", {"maxExperimentDuration": 10**400}, 422, "300 years at most"),
+        ("PATCH", "limits", {"maxTrialNumber": 2**31}, 422, "expected 2147483647 or less"),
         ("PATCH", "limits", {"maxExperimentDuration": 1e300}, 422, "300 years at most"),
-        ("PATCH", "limits", {"trialCommand": "rm -rf /"}, 422, "body.trialCommand"),
-        ("PATCH", "limits", [1], 422, "body"),
-        ("POST", "trials", None, 422, "body"),
-        ("POST", "trials", {}, 422, "body.parameters"),
+        ("PATCH", "limits", {"trialCommand": "rm -rf /"}, 422, 'given trialCommand "rm -rf /" in the body'),
+        ("PATCH", "limits", [1], 422, "given something else in the body; expected an object"),
+        ("POST", "trials", None, 422, "given no body"),
+        ("POST", "trials", {}, 422, "given no parameters in the body"),
+        ("POST", "trials", {"paramters": {}}, 422, "nothing of that name (did you mean parameters?)"),
         ("POST", "trials", {"parameters": {}}, 422, "lr: given nothing; expected a value"),
         ("POST", "trials", {"parameters": {"lr": 2}}, 422, "lr: given 2"),
         ("POST", "trials", {"parameters": {"lr": None}}, 422, "lr: given nothing"),
         ("POST", "trials", {"parameters": {"lr": 0.5, "x": 1}}, 422, "x: given a parameter"),
-        ("POST", "trials", {"parameters": {"lr": 0.5}, "command": "rm"}, 422, "body.command"),
+        ("POST", "trials", {"parameters": {"lr": 0.5}, "command": "rm"}, 422, "given command"),
         ("POST", "trials", {"parameters": {"lr": nested(20)}}, 422, "lr: given"),
         ("POST", "trials", {"parameters": {"lr": nested(60)}}, 422, "nested deeper than 50"),
-        ("POST", "trials", {"parameters": [1]}, 422, "body.parameters"),
+        ("POST", "trials", {"parameters": [1]}, 422, "given parameters in the body; expected an object"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_is_asked(
@@ -177,6 +197,18 @@ def test_what_cannot_be_is_refused_before_it_is_asked(
     answer = client.request(method, f"{BASE}/{path}", json=body)
     assert answer.status_code == status, answer.text
     assert said in answer.json()["detail"]
+    assert pending(managed) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "given"),
+    [({}, "without a Content-Type"), ({"Content-Type": "text/plain"}, "of the type text/plain")],
+)
+def test_a_body_that_is_not_called_json(managed: Sample, client: Client, headers: dict[str, str], given: str) -> None:
+    answer = client.request("PATCH", f"{BASE}/limits", content=b'{"maxTrialNumber": 20}', headers=headers)
+    assert answer.status_code == 422
+    detail = answer.json()["detail"]
+    assert detail == f"given a body {given}; expected JSON, and the header Content-Type: application/json with it"
     assert pending(managed) == []
 
 
@@ -212,7 +244,9 @@ def test_a_form_that_is_nested_too_deep(managed: Sample, client: Client, text: s
     assert pending(managed) == []
 
 
-@pytest.mark.parametrize("fields", [{"maxTrialNumber": "9" * 400}, {"maxExperimentDuration": "1e300"}])
+@pytest.mark.parametrize(
+    "fields", [{"maxTrialNumber": "9" * 400}, {"maxExperimentDuration": "1e300"}, {"trialConcurrency": "1001"}]
+)
 def test_a_form_with_limits_that_nobody_reaches(managed: Sample, client: Client, fields: dict[str, str]) -> None:
     assert client.request("POST", "/experiments/digits/limits", data=fields).status_code == 422
     assert pending(managed) == []

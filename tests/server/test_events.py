@@ -16,9 +16,9 @@ import httpx
 import pytest
 from sample_workspace import SAMPLE_ID, Sample
 
-from autoprune.manager.journal import Journal
+from autoprune.manager.journal import Journal, Notice
 from autoprune.manager.verdict import Ending
-from autoprune.records import Exit, Metric, Trial, TrialState, timestamp
+from autoprune.records import Exit, ExperimentState, Metric, Trial, TrialState, timestamp
 from autoprune.store import events, experiments
 
 from .served import Served, served
@@ -133,18 +133,47 @@ def test_a_trial_from_its_start_to_its_end(fresh: Sample, journal: Journal) -> N
     with served(fresh.workspace, **QUICK) as server, listening(server) as client:
         assert client.answer.status_code == 200
         run_trial(journal, 1)
-        heard = client.until(4)
+        heard = client.until(5)
         assert [one.kind for one in heard] == [
-            "trial_started", "intermediate_result", "intermediate_result", "trial_ended"
+            "trial_started", "intermediate_result", "intermediate_result", "final_result", "trial_ended"
         ]  # fmt: skip
-        assert [one.id is None for one in heard] == [False, True, True, False]
+        assert [one.id is None for one in heard] == [False, True, True, True, False]
         assert {one.data["trial"] for one in heard} == {1}, "what was before is not told"
-        assert (heard[0].data["parameters"], heard[3].data["value"]) == ({"lr": 0.1}, 0.9)
-        assert heard[1].data == {"trial": 1, "attempt": 0, "seq": 0, "value": 0.0}
+        assert (heard[0].data["parameters"], heard[4].data["value"]) == ({"lr": 0.1}, 0.9)
         journal.warning("odd: \n\n<b> \u2028 é", value=float("nan"))
-        (odd,) = client.until(5)[4:]
+        (odd,) = client.until(6)[5:]
         assert odd.data["message"] == "odd: \n\n<b> \u2028 é"
         assert odd.data["value"] is None
+
+
+def test_a_stream_tells_what_a_run_prints(fresh: Sample) -> None:
+    printed: list[Notice] = []
+    journal = Journal(fresh.store, fresh.id, time.time, printed.append)
+    with served(fresh.workspace, **QUICK) as server, listening(server) as client:
+        run_trial(journal, 0)
+        run_trial(journal, 1, reports=0)
+        journal.canceled(1, "canceled by command")
+        journal.warning("odd", trial=1)
+        journal.experiment_ended(ExperimentState.DONE, "maxTrialNumber reached")
+        heard = client.until(len(printed))
+    assert [{"event": one.kind, **one.data} for one in heard] == printed
+    about = {"trial": 0, "attempt": 0, "seq": 1, "value": 0.1, "metrics": {"default": 0.1}}
+    assert heard[2].data == {**about, "time": timestamp(0)}
+
+
+def test_what_comes_before_and_after_the_trials_is_told_as_it_is_now(fresh: Sample, journal: Journal) -> None:
+    journal.progress("prepares the model")
+    with served(fresh.workspace, **QUICK) as server, listening(server) as client:
+        journal.progress("scan 1/2")
+        (line,) = client.until(1)
+        assert (line.kind, line.data["message"], line.id) == ("progress", "scan 1/2", None)
+        journal.study_ended(["conv1: 0.9"])
+        run_trial(journal, 0, reports=0)
+        client.until(4)
+        journal.progress("tests trial 0")
+        assert client.until(5)[-1].data["message"] == "tests trial 0"
+        journal.experiment_ended(ExperimentState.DONE, "maxTrialNumber reached")
+        assert [one.kind for one in client.until(6)][-1] == "experiment_ended"
 
 
 def test_the_head_of_a_stream(fresh: Sample) -> None:
@@ -171,13 +200,14 @@ def test_reports_of_trials_that_ran_before_and_run_again(fresh: Sample, journal:
         report(0, 2)
         journal.attempt_ended(0, 0, Exit(1), Ending(TrialState.WAITING, message="exit code 1"))
         run_trial(journal, 0, reports=1, attempt=1)
-        told = [(one.kind, one.data.get("attempt"), one.data.get("seq")) for one in client.until(6)]
+        told = [(one.kind, one.data.get("attempt"), one.data.get("seq")) for one in client.until(7)]
     assert told == [
         ("intermediate_result", 0, 1),
         ("intermediate_result", 0, 2),
         ("trial_ended", 0, None),
         ("trial_started", 1, None),
         ("intermediate_result", 1, 0),
+        ("final_result", 1, 1),
         ("trial_ended", 1, None),
     ]
 
@@ -276,6 +306,18 @@ def test_who_is_cut_off_before_the_first_event_misses_none(fresh: Sample) -> Non
             assert client.start == missed[-1]
 
 
+def test_who_comes_while_nothing_can_be_read_is_told_so_and_not_where_to_go_on(fresh: Sample) -> None:
+    with fresh.store.write() as tx:
+        tx.exec_driver_sql("ALTER TABLE event RENAME TO gone")
+    with served(fresh.workspace) as server:
+        answer = httpx.get(server.url + ADDRESS, headers=server.headers, trust_env=False, timeout=60)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        with fresh.store.write() as tx:
+            tx.exec_driver_sql("ALTER TABLE gone RENAME TO event")
+        with listening(server) as client:
+            assert client.start == 0
+
+
 def test_the_stream_goes_on_when_an_experiment_has_ended_and_ends_when_it_is_deleted(fresh: Sample) -> None:
     fresh.end()
     with served(fresh.workspace, **QUICK) as server, listening(server) as client:
@@ -297,6 +339,15 @@ def test_who_watches_a_server_that_ends_hears_the_last_news_and_may_look_once_mo
         assert client.over.wait(20)
 
 
+def test_a_server_that_ends_waits_for_nobody_who_has_left(fresh: Sample) -> None:
+    with served(fresh.workspace, **QUICK, **{"serve:_FAREWELL_SECONDS": 600.0}) as server:
+        with listening(server) as client:
+            server.process.terminate()
+            note(fresh, 1)
+            client.until(1)
+        assert server.process.wait(60) in (0, -15)
+
+
 def test_a_server_that_ends_lets_its_clients_go(fresh: Sample) -> None:
     with served(fresh.workspace) as server, listening(server) as one, listening(server) as other:
         server.process.terminate()
@@ -314,10 +365,10 @@ def test_fifty_clients_hear_everything_though_one_does_not_listen(fresh: Sample,
             run_trial(journal, number, reports=3)
         wanted = [event.id for event in all_events(fresh)]
         for client in clients:
-            client.until(5 * count)
+            client.until(6 * count)
             assert client.ids == wanted
             curves = [(one.data["trial"], one.data["seq"]) for one in client.heard if one.id is None]
-            assert curves == [(number, seq) for number in range(count) for seq in range(3)]
+            assert curves == [(number, seq) for number in range(count) for seq in range(4)]
 
 
 @pytest.mark.slow

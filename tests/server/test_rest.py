@@ -96,6 +96,22 @@ def test_a_cursor_of_another_order_is_refused(client: Client) -> None:
     assert client.get(address, params={"sort": "metric:macs", "cursor": cursor}).status_code == 422
 
 
+@pytest.mark.parametrize("name", ["x" * 200, "é" * 200, "😀" * 200, "a/" * 99 + "b"])
+def test_a_cursor_is_taken_back_however_long_the_name_of_the_metric(client: Client, sample: Sample, name: str) -> None:
+    for number in (9, 10, 11):
+        sample.add(number)
+        sample.start(number)
+        sample.finish(number, TrialState.SUCCEEDED, 0.1, values={"default": 0.1, name: -1e-300 * number})
+    address = f"{API}/experiments/digits/trials"
+    params = {"sort": f"-metric:{name}", "state": "SUCCEEDED", "limit": 2}
+    first = client.get(address, params=params).json()
+    rest = client.get(address, params={**params, "cursor": first["next"]})
+    assert rest.status_code == 200
+    assert len({trial["number"] for trial in first["items"] + rest.json()["items"]}) == 4
+    other = {**params, "sort": f"metric:{name}", "cursor": first["next"]}
+    assert client.get(address, params=other).status_code == 422
+
+
 def test_the_search_space_is_a_file_of_its_own(client: Client, sample: Sample) -> None:
     space = {"lr": {"_type": "uniform", "_value": [0, 1]}}
     with sample.store.write() as tx:
@@ -259,3 +275,28 @@ def test_nothing_is_written(client: Client, sample: Sample) -> None:
     for method, address, _ in PROBLEMS:
         client.request(method, address)
     assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("experiments/digits/trials?stat=FAILED", "given stat 'FAILED' in the address; expected nothing of that name "
+         "(did you mean state?)"),
+        ("experiments/digits/trials?unknown=1", "(valid: state, feasible, origin, sort, limit, cursor)"),
+        ("experiments/digits/export?fromat=csv", "did you mean format?"),
+        ("experiments/digits/events?last=1", "valid: after"),
+        ("health?x=1", "given x '1' in the address; expected nothing of that name"),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_an_address_does_not_take(client: Client, address: str, said: str) -> None:
+    answer = client.get(f"{API}/{address}")
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
+    (error,) = answer.json()["errors"]
+    assert error["expected"] == "nothing of that name"
+
+
+def test_an_order_that_there_is_not_is_told_in_words(client: Client) -> None:
+    detail = client.get(f"{API}/experiments/digits/trials?sort=valeu").json()["detail"]
+    assert detail.startswith("given the sort 'valeu'; expected number, value, started, ended, duration or metric:PATH")
+    assert detail.endswith("(did you mean value?)")

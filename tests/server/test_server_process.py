@@ -20,8 +20,8 @@ import pytest
 from sample_workspace import Sample
 
 from autoprune.errors import AutopruneError, UsageError
-from autoprune.server.process import ServerProcess
-from autoprune.server.serve import bind, is_loopback
+from autoprune.server.door import Door, bind, is_loopback
+from autoprune.server.process import ServerProcess, serving
 from autoprune.store import Workspace
 
 
@@ -93,6 +93,19 @@ def test_it_stops_at_once_and_once_more_is_harmless(sample: Sample) -> None:
     assert (sample.workspace.root / "server.log").read_text() == ""
 
 
+def test_nobody_takes_the_port_of_a_server_that_died(sample: Sample) -> None:
+    before = {child.pid for child in psutil.Process().children()}
+    with serving(sample.workspace, Door(port=0)) as link:
+        [server] = [child for child in psutil.Process().children() if child.pid not in before]
+        server.kill()
+        server.wait()
+        port = httpx.URL(link).port
+        assert port is not None
+        with closing(bind("127.0.0.1", port)) as rival:
+            assert rival.getsockname()[1] != port
+        assert httpx.get(link, timeout=60).status_code == 303
+
+
 def test_it_is_out_of_reach_of_ctrl_c_and_its_token_of_ps(sample: Sample) -> None:
     before = {child.pid for child in psutil.Process().children()}
     with ServerProcess.start(sample.workspace, 0) as server:
@@ -105,6 +118,12 @@ def test_a_server_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:
     with pytest.raises(AutopruneError, match=r"did not start: .*no experiments in .*server\.log"):
         ServerProcess.start(Workspace(tmp_path), 0)
     assert "no experiments in" in (tmp_path / "server.log").read_text()
+
+
+def test_what_an_earlier_server_said_is_no_reason(sample: Sample) -> None:
+    (sample.workspace.root / "server.log").write_text("old trouble\n")
+    with pytest.raises(AutopruneError, match=r"did not start \(its log is"):
+        ServerProcess.start(sample.workspace, 0, patience=0)
 
 
 def test_it_ends_with_its_parent_even_a_killed_one(sample: Sample) -> None:

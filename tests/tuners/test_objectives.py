@@ -40,6 +40,7 @@ tuner:
 def load(folder: Path, text: str) -> Any:
     path = folder / "config.yml"
     path.write_text(text)
+    (folder / "trial.py").touch()
     return load_config(path).config
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+from autoprune.config.values import MOST_AT_ONCE, Duration
 from autoprune.results.models import Command, Model
 from autoprune.server import commanding
 from autoprune.server.api.common import LARGEST_NUMBER, Id, Source, TrialNumber
@@ -30,13 +31,13 @@ class LimitsChange(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(  # type: ignore[misc]
         extra="forbid",
         strict=True,
-        json_schema_extra={"minProperties": 1, "examples": [{"maxTrialNumber": 200, "trialConcurrency": 4}]},
+        json_schema_extra={"minProperties": 1, "examples": [{"maxTrialNumber": 200, "maxExperimentDuration": "2h"}]},
     )
 
-    trialConcurrency: Annotated[_Count, Field(description="How many trials run at a time.")]
+    trialConcurrency: Annotated[int, Field(ge=1, le=MOST_AT_ONCE, description="How many trials run at a time.")]
     maxTrialNumber: Annotated[_Count | None, Field(description="How many trials run in all.")]
     maxExperimentDuration: Annotated[
-        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, Field(description="Seconds that it may run.")
+        Duration | None, Field(description="How long it may run: seconds, or as in a configuration, such as `90m`.")
     ]
 
 

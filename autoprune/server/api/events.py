@@ -23,13 +23,13 @@ event: trial_started
 data: {"time": "2030-01-31T12:00:00.000Z", "trial": 7, "attempt": 0, "parameters": {"lr": 0.1}}
 
 event: intermediate_result
-data: {"trial": 7, "attempt": 0, "seq": 0, "value": 0.93}
+data: {"time": "2030-01-31T12:00:04.000Z", "trial": 7, "attempt": 0, "seq": 0, "value": 0.93, "metrics": {"default": 0.93}}
 
 id: 42
 event: trial_ended
-data: {"time": "2030-01-31T12:00:09.000Z", "trial": 7, "attempt": 0, "state": "SUCCEEDED", "value": 0.971}
+data: {"time": "2030-01-31T12:00:09.000Z", "trial": 7, "attempt": 0, "state": "SUCCEEDED", "value": 0.971, "message": ""}
 
-"""
+"""  # noqa: E501
 _RESPONSES: Mapping[int | str, dict[str, Any]] = {
     200: {
         "description": "A stream that does not end.",
@@ -57,8 +57,8 @@ async def watch_experiment(
 ) -> EventStream:
     """Server-sent events: what happens from now on, or behind an event that is known.
 
-    Events have names as in `autoprune run --json`, and ids, except `intermediate_result`, which is not sent again. A
-    stream begins with the id of the event behind which it stands.
+    Events are as `autoprune run --json` prints them, and have ids, except for `intermediate_result` and `final_result`,
+    which are not sent again. A stream begins with the id of the event behind which it stands.
     The stream goes on after `experiment_ended`, since the experiment may be resumed; it ends with the server, and for a
     client that does not keep up. A client that comes back with `Last-Event-ID`, as browsers do, misses no event.
     """

@@ -72,7 +72,7 @@ def get_log(
     log = results.log(id, number, stream.value, attempt)
     if tail is None and (wanted := _wanted(range or "")):
         return _partial(log, log.last(wanted[1]) if wanted[0] is None else log.read(*wanted))
-    piece = (log.read() if tail is None else log.tail(tail)).whole()
+    piece = log.whole(log.read() if tail is None else log.tail(tail))
     return Response(piece.text, headers=_told(log, piece), media_type="text/plain")
 
 

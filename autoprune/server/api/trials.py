@@ -25,7 +25,7 @@ Origin = Annotated[
 Order = Annotated[
     str,
     Query(
-        pattern=PATTERN,
+        json_schema_extra={"pattern": PATTERN},
         description="`number`, `value`, `started`, `ended`, `duration`, or `metric:` and the name of a number that "
         "trials report; with a `-` before it, from the largest down.",
         examples=["-value", "metric:macs"],
