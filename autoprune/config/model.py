@@ -7,7 +7,7 @@ translation of v1 files, the JSON Schema and the reference page are derived from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -211,6 +211,14 @@ class ExperimentConfig(Section):
         except ValidationError as error:
             node = from_plain(data, STORED)
             raise ConfigError(problems_of(error, cls, lambda location: walk(node, location))) from None
+
+    @classmethod
+    def changed(cls, stored: Mapping[str, JSON], limits: Mapping[str, JSON]) -> Self:
+        """A stored one with other limits; what is wrong with these is told by their names, without a place."""
+        try:
+            return cls.from_json({**stored, **limits})
+        except ConfigError as error:
+            raise ConfigError(replace(problem, mark=None) for problem in error.problems) from None
 
     def to_json(self) -> dict[str, JSON]:
         """JSON under the names of the file."""

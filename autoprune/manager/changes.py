@@ -67,7 +67,7 @@ def _update(tx: Connection, experiment: Experiment, limits: dict[str, JSON], tim
         if name not in LIMITS:
             raise UsageError(f"given {name}; expected one of {', '.join(LIMITS)}")
     before = ExperimentConfig.from_json(experiment.config)
-    config = ExperimentConfig.from_json({**experiment.config, **limits})
+    config = ExperimentConfig.changed(experiment.config, limits)
     experiments.set_config(tx, experiment.id, config.to_json())
     created = trials.created(tx, experiment.id)
     opens = _allows_more(config, experiment, created) and not _allows_more(before, experiment, created)

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,9 +64,9 @@ class Source:
     def called(self) -> str:
         return f"{Path(self.file).name}:{self.name}"
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """What the task says, in short: it changes with the file and with the arguments."""
+        """What the task says, in short, when it is first asked: it changes with the file and with the arguments."""
         return task_key(f"{self.file}:{self.name}", self.arguments)
 
 

@@ -72,7 +72,7 @@ def _checked(experiment: Experiment, kind: str, data: _Data) -> _Data:
         case "update":
             if not data or not set(data) <= set(LIMITS):
                 raise UsageError(f"given {', '.join(data) or 'no limit'}; expected some of {', '.join(LIMITS)}")
-            config = ExperimentConfig.from_json({**experiment.config, **data}).to_json()
+            config = ExperimentConfig.changed(experiment.config, data).to_json()
             return {name: config[name] for name in data}
         case "enqueue":
             _check_depth(data["parameters"])

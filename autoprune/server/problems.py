@@ -30,7 +30,7 @@ from autoprune.server.names import UNKNOWN, names
 MEDIA_TYPE = "application/problem+json"
 _PLACES = {"query": "address", "path": "address", "header": "headers"}
 _EXPECTED = {
-    "missing": "one",
+    "missing": "a value",
     "enum": "{expected}",
     "literal_error": "{expected}",
     "int_parsing": "a whole number",
@@ -157,13 +157,17 @@ def _given(found: Mapping[str, Any]) -> str:
     """What is wrong, by its name, and where it was given."""
     place, *names = map(str, found["loc"])
     where = f"in the {_PLACES.get(place, place)}"
-    name = "" if found["type"] == "json_invalid" else ".".join(names if place == "body" else names[:1])
+    if found["type"] == "json_invalid":
+        return f"given text that is not JSON {where}"
+    name = ".".join(names if place == "body" else names[:1])
     if found["type"] == "missing":
         return f"given no {name} {where}" if name else f"given no {place}"
     value = found["input"][:40] if isinstance(found["input"], str) else found["input"]
     scalar = value is None or isinstance(value, str | int | float)
-    shown = "" if not scalar else json.dumps(value)[:50] if place == "body" else repr(value)
-    return f"given {' '.join(part for part in (name, shown) if part) or 'something else'} {where}"
+    kind = "a list" if isinstance(value, list) else "an object"
+    shown = kind if not scalar else json.dumps(value)[:50] if place == "body" else repr(value)
+    given = f"{name} {shown if scalar else f'as {shown}'}" if name else shown
+    return f"given {given} {where}"
 
 
 def _expected(found: Mapping[str, Any]) -> str:

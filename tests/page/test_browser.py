@@ -76,6 +76,17 @@ def test_what_became_of_a_command_is_told_once(sample: Sample, served: str, brow
     expect(plain.locator("#command")).to_be_visible()
 
 
+def test_no_page_is_wider_than_a_narrow_screen(told: Sample, served: str, browser: Reader) -> None:
+    """Tables scroll by themselves."""
+    browser.expected = "status of 404"
+    page = browser.open(served, width=380)
+    with told.workspace.lock(told.id):
+        for name, address in PAGES.items():
+            page.goto(at(page, address))
+            expect(page.locator("main")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 380, name
+
+
 def test_a_narrow_screen_has_all_that_is_told_of_an_experiment(sample: Sample, served: str, browser: Reader) -> None:
     name = "an-experiment-with-a-rather-long-name-of-what-is-searched-here"
     with sample.store.write() as tx:

@@ -64,6 +64,7 @@ def test_a_command_where_nothing_runs_says_what_to_type(reader: Client) -> None:
         ("/limits", {"trialConcurrency": "-1"}, "trialConcurrency"),
         ("/limits", {"trialConcurrency": "2", "was.trialConcurrency": "2"}, "nothing is changed"),
         ("/limits", {"maxExperimentDuration": "nan"}, "maxExperimentDuration"),
+        ("/limits", {"maxExperimentDuration": "bananas"}, "\nmaxExperimentDuration: given 'bananas'"),
         ("/trials", {"parameters": "{"}, "not JSON"),
         ("/trials", {"parameters": "[1]"}, "expected the parameters as an object"),
         ("/trials", {"parameters": "[" * 5000}, "nested too deep"),

@@ -275,7 +275,7 @@ def test_a_training_without_a_step_is_an_error() -> None:
             model.a.weight -= 0.1
         SGD([model.a.bias], lr=0.1).step()
 
-    with pytest.raises(UsageError, match=r"train takes no step of a torch optimizer; expected some, .* such as \[level\]"):
+    with pytest.raises(UsageError, match=r"no step of a torch optimizer; expected some, .* such as \[level\]"):
         steps_of(Slopes(), LAYERS, train)
 
 

@@ -192,4 +192,7 @@ def test_calls_are_seeded() -> None:
 def test_the_key_changes_with_the_file_and_the_arguments(tmp_path: Path) -> None:
     keys = [source(tmp_path).key, source(tmp_path, width=3).key, source(tmp_path, WHOLE + "# more").key]
     assert len(set(keys)) == 3
-    assert source(tmp_path).key == keys[0]
+    kept = source(tmp_path)
+    assert kept.key == keys[0]
+    source(tmp_path, WHOLE + "# edited meanwhile")
+    assert kept.key == keys[0]

@@ -177,7 +177,7 @@ def nested(depth: int) -> Any:
         ("PATCH", "limits", {"maxTrialNumber": 2**31}, 422, "expected 2147483647 or less"),
         ("PATCH", "limits", {"maxExperimentDuration": 1e300}, 422, "300 years at most"),
         ("PATCH", "limits", {"trialCommand": "rm -rf /"}, 422, 'given trialCommand "rm -rf /" in the body'),
-        ("PATCH", "limits", [1], 422, "given something else in the body; expected an object"),
+        ("PATCH", "limits", [1], 422, "given a list in the body; expected an object"),
         ("POST", "trials", None, 422, "given no body"),
         ("POST", "trials", {}, 422, "given no parameters in the body"),
         ("POST", "trials", {"paramters": {}}, 422, "nothing of that name (did you mean parameters?)"),
@@ -188,7 +188,7 @@ def nested(depth: int) -> Any:
         ("POST", "trials", {"parameters": {"lr": 0.5}, "command": "rm"}, 422, "given command"),
         ("POST", "trials", {"parameters": {"lr": nested(20)}}, 422, "lr: given"),
         ("POST", "trials", {"parameters": {"lr": nested(60)}}, 422, "nested deeper than 50"),
-        ("POST", "trials", {"parameters": [1]}, 422, "given parameters in the body; expected an object"),
+        ("POST", "trials", {"parameters": [1]}, 422, "given parameters as a list in the body; expected an object"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_is_asked(
