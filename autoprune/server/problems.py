@@ -163,11 +163,13 @@ def _given(found: Mapping[str, Any]) -> str:
     if found["type"] == "missing":
         return f"given no {name} {where}" if name else f"given no {place}"
     value = found["input"][:40] if isinstance(found["input"], str) else found["input"]
-    scalar = value is None or isinstance(value, str | int | float)
+    if value is None or isinstance(value, str | int | float):
+        shown = json.dumps(value)[:50] if place == "body" else repr(value)
+        return f"given {f'{name} {shown}'.strip()} {where}"
+    if place != "body":
+        return f"given {name} {where}"
     kind = "a list" if isinstance(value, list) else "an object"
-    shown = kind if not scalar else json.dumps(value)[:50] if place == "body" else repr(value)
-    given = f"{name} {shown if scalar else f'as {shown}'}" if name else shown
-    return f"given {given} {where}"
+    return f"given {f'{name} as {kind}' if name else kind} {where}"
 
 
 def _expected(found: Mapping[str, Any]) -> str:

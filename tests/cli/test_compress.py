@@ -16,6 +16,7 @@ from torch import nn
 
 from autoprune.cli._figures import show_compressed
 from autoprune.compression.command.serving import _answer
+from autoprune.compression.cost import BUSY
 from autoprune.compression.torch import load_compact
 
 from .conftest import Autoprune
@@ -101,7 +102,7 @@ def test_a_model_becomes_smaller_and_loads_elsewhere(autoprune: Autoprune, here:
     assert answer["compaction"]["staying"] == []
     ratios = {each["name"]: each["ratio"] for each in answer["figures"]}
     assert ratios["parameters"] == pytest.approx(counted(build()) / counted(small))
-    assert ratios["median ms, batch 1"] > 0
+    assert (ratios["median ms, batch 1"] is None) == (BUSY in answer["notes"])
     assert answer["files"] == ["small.safetensors"]
     names: dict[str, Any] = {}
     exec(DATA, names)

@@ -232,4 +232,7 @@ def test_a_task_s_best_is_named_as_its_model_is(reader: Client, sample: Sample) 
 
 
 def test_a_trial_says_where_its_files_are(reader: Client, sample: Sample) -> None:
-    assert f"All of it is in {sample.workspace.trial(sample.id, 3)}." in seen(reader, f"{EXPERIMENT}/trials/3")
+    folder = sample.workspace.trial(sample.id, 3)
+    assert str(folder) not in seen(reader, f"{EXPERIMENT}/trials/3"), "it was removed"
+    folder.mkdir(parents=True)
+    assert f"All of it is in {folder}." in seen(reader, f"{EXPERIMENT}/trials/3")
