@@ -10,6 +10,8 @@ from autoprune.results.models import Attempt, Report, Trial
 from autoprune.store import Attempt as StoredAttempt
 from autoprune.store.trials import Outline
 
+_OUTLINED = tuple(field.name for field in fields(Outline) if field.name in Trial.model_fields)
+
 
 def trial_model(trial: records.Trial) -> Trial:
     return Trial(**common(trial))
@@ -17,7 +19,7 @@ def trial_model(trial: records.Trial) -> Trial:
 
 def outline_model(trial: Outline, metrics: Mapping[str, records.JSON]) -> Trial:
     """A trial of which only this is known."""
-    known = {field.name: getattr(trial, field.name) for field in fields(trial) if field.name in Trial.model_fields}
+    known = {name: getattr(trial, name) for name in _OUTLINED}
     return Trial.model_construct(**known, parameters={}, metrics=dict(metrics), message="")
 
 
